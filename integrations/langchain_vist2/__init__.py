@@ -1,0 +1,29 @@
+"""LangChain on visual memory: ``from langchain_vist2 import ChatVIST2``.
+
+The public names are loaded when they are first used. Nothing here loads torch before a model is
+needed for an answer.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_vist2.chat_model import ChatVIST2
+
+_HOME = {"ChatVIST2": "langchain_vist2.chat_model"}
+
+__all__ = ["ChatVIST2"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

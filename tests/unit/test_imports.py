@@ -1,0 +1,77 @@
+"""What the packages show, and that importing them is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import vist2_memory
+
+PUBLIC = {
+    "ChunkFolded",
+    "Chunk",
+    "CodecError",
+    "Collection",
+    "ConflictError",
+    "ContextOverflowError",
+    "Document",
+    "FingerprintMismatchError",
+    "Finished",
+    "GenerationEvent",
+    "GenerationParams",
+    "InvalidInputError",
+    "InvalidMessageError",
+    "InvalidScopeError",
+    "LogLostError",
+    "Message",
+    "ModelError",
+    "ModelNotFoundError",
+    "Session",
+    "StoreError",
+    "StoreFormatError",
+    "StoreURLError",
+    "StoreUnavailableError",
+    "TextDelta",
+    "Timing",
+    "Usage",
+    "Vist2Error",
+    "VisualMemory",
+    "VisualTokens",
+    "__version__",
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after ``code``."""
+    code += "\nimport sys; print(*sorted(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50
+    )
+    return set(result.stdout.split())
+
+
+def test_public_names_are_these() -> None:
+    assert set(vist2_memory.__all__) == PUBLIC
+    assert len(vist2_memory.__all__) == len(PUBLIC)
+    assert set(dir(vist2_memory)) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(vist2_memory, name) is not None
+
+
+def test_importing_the_library_is_light() -> None:
+    loaded = loaded_by("import vist2_memory")
+    assert not loaded & {"torch", "transformers", "langchain_core", "numpy", "redis", "PIL"}
+
+
+def test_no_public_name_loads_torch_or_langchain() -> None:
+    loaded = loaded_by("from vist2_memory import *")
+    assert not loaded & {"torch", "transformers", "langchain_core", "redis"}
+
+
+def test_chat_model_is_made_without_torch() -> None:
+    loaded = loaded_by(
+        "from langchain_vist2 import ChatVIST2\n"
+        "ChatVIST2(store='sqlite:////nowhere/at/all.db', session_id='s')"
+    )
+    assert "langchain_vist2.chat_model" in loaded
+    assert not loaded & {"torch", "transformers", "redis"}

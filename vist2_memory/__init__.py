@@ -1,0 +1,123 @@
+"""vist2_memory: long-context memory for chat models, kept as visual tokens.
+
+The public names, loaded when they are first used: importing this package loads neither torch nor
+transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vist2_memory.errors import (
+        CodecError,
+        ConflictError,
+        ContextOverflowError,
+        FingerprintMismatchError,
+        InvalidInputError,
+        InvalidMessageError,
+        InvalidScopeError,
+        LogLostError,
+        ModelError,
+        ModelNotFoundError,
+        StoreError,
+        StoreFormatError,
+        StoreUnavailableError,
+        StoreURLError,
+        Vist2Error,
+    )
+    from vist2_memory.memory import Collection, Document, Session, VisualMemory
+    from vist2_memory.types import (
+        Chunk,
+        ChunkFolded,
+        Finished,
+        GenerationEvent,
+        GenerationParams,
+        Message,
+        TextDelta,
+        Timing,
+        Usage,
+        VisualTokens,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "vist2_memory.errors": (
+        "CodecError",
+        "ConflictError",
+        "ContextOverflowError",
+        "FingerprintMismatchError",
+        "InvalidInputError",
+        "InvalidMessageError",
+        "InvalidScopeError",
+        "LogLostError",
+        "ModelError",
+        "ModelNotFoundError",
+        "StoreError",
+        "StoreFormatError",
+        "StoreURLError",
+        "StoreUnavailableError",
+        "Vist2Error",
+    ),
+    "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
+    "vist2_memory.types": (
+        "Chunk",
+        "ChunkFolded",
+        "Finished",
+        "GenerationEvent",
+        "GenerationParams",
+        "Message",
+        "TextDelta",
+        "Timing",
+        "Usage",
+        "VisualTokens",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Chunk",
+    "ChunkFolded",
+    "CodecError",
+    "Collection",
+    "ConflictError",
+    "ContextOverflowError",
+    "Document",
+    "FingerprintMismatchError",
+    "Finished",
+    "GenerationEvent",
+    "GenerationParams",
+    "InvalidInputError",
+    "InvalidMessageError",
+    "InvalidScopeError",
+    "LogLostError",
+    "Message",
+    "ModelError",
+    "ModelNotFoundError",
+    "Session",
+    "StoreError",
+    "StoreFormatError",
+    "StoreURLError",
+    "StoreUnavailableError",
+    "TextDelta",
+    "Timing",
+    "Usage",
+    "Vist2Error",
+    "VisualMemory",
+    "VisualTokens",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

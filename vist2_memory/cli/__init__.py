@@ -1,0 +1,59 @@
+"""The command line, ``vist2``. Every command calls one function of the library.
+
+Nothing here loads torch before a command needs a model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vist2_memory import __version__
+from vist2_memory.cli import (
+    conversation,
+    demonstration,
+    diagnosis,
+    drawing,
+    evaluation,
+    sessions,
+)
+from vist2_memory.cli.common import Commands
+
+app = typer.Typer(
+    name="vist2",
+    cls=Commands,
+    help="Long-context memory for chat models, kept as visual tokens.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demonstration.demo)
+app.command()(conversation.chat)
+app.command()(conversation.ask)
+app.command()(conversation.ingest)
+app.command()(drawing.render)
+app.add_typer(sessions.app, name="session")
+app.add_typer(evaluation.app, name="eval")
+app.command()(evaluation.train)
+app.command()(diagnosis.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vist2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; it ends the process."""
+    app()

@@ -1,0 +1,66 @@
+"""What an engine is: it encodes chunks into visual tokens and generates from a context.
+
+Knows nothing of stores, sessions or turns. Batch-first; the in-process engine is the reference.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vist2_memory.text.chunking import Chunker
+from vist2_memory.types import Chunk, Context, GenerationEvent, GenerationParams, VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What the layers above must know of the model behind an engine."""
+
+    model: str
+    """Its name, for people."""
+    fingerprint: str
+    """Names everything that decides the values of visual tokens."""
+    layout: str
+    """Names everything that decides where text is cut."""
+    chunk_tokens: int
+    """Text tokens a chunk."""
+    keep_recent_chunks: int
+    """Full chunks of newest text that stay text."""
+    max_visual_tokens: int
+    """Visual tokens of memory that the model can read at once."""
+    max_text_tokens: int
+    """Text tokens (pinned, tail and answer) that the model can read beside them."""
+    kv_bytes_per_token: int
+    """Bytes that one token, visual or text, takes in the KV cache."""
+
+    @property
+    def tail_limit(self) -> int:
+        """Text tokens at which the oldest chunk of the tail is folded."""
+        return (self.keep_recent_chunks + 1) * self.chunk_tokens
+
+
+class Engine(ABC):
+    """Encodes and generates. Safe to call from several threads."""
+
+    spec: EngineSpec
+    chunker: Chunker
+
+    @abstractmethod
+    def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        """The visual tokens of ``chunks``, in order; raises ``ValueError`` for one too long."""
+
+    def cost(self, chunk: Chunk) -> int:
+        """How many visual tokens ``chunk`` takes; an engine that knows without encoding says so."""
+        return len(self.encode([chunk])[0])
+
+    @abstractmethod
+    def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
+        """Generate from ``context``: text as it comes, folds where they happen, ``Finished`` last.
+
+        Closing the iterator early stops the generation and frees what it held. Raises
+        ``ContextOverflowError`` when pinned text and tail are longer than the model can read.
+        """
+
+    def close(self) -> None:  # noqa: B027  (an engine may hold nothing)
+        """Free what the engine holds."""

@@ -1,0 +1,86 @@
+"""Finding and loading checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging
+
+from vist2_memory.errors import InvalidInputError, ModelError
+from vist2_memory.model.config import Vist2Config
+from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device called ``name``, or a GPU if there is one; raises ``InvalidInputError``."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"device {name!r} cannot be used: {reason}; leave it out, or say 'cpu'"
+        ) from error
+    return device
+
+
+def load_model(
+    folder: Path, device: torch.device, dtype: torch.dtype
+) -> Vist2ForConditionalGeneration:
+    """The checkpoint in ``folder``, ready to run; raises ``ModelError`` if it is not whole."""
+    try:
+        with _no_progress_bar():
+            loaded: Any = Vist2ForConditionalGeneration.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"the model in {folder} cannot be loaded: {error}") from error
+    model: Vist2ForConditionalGeneration
+    model, report = loaded
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(problem):
+            names = ", ".join(map(str, sorted(report[problem])[:3]))
+            raise ModelError(f"the weights in {folder} do not fit its config: {problem} {names}")
+    model.to(device=device)  # type: ignore[call-arg]
+    model.train(False)
+    return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading a small model is no occasion for a progress bar on the user's terminal."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def encoder_digest(folder: Path, config: Vist2Config) -> str:
+    """A digest of all that decides what a checkpoint makes of a sketch: its weights (read once for
+    each state of their files), and the parts of its config that the tower is built from."""
+    digest = hashlib.blake2b(digest_size=8)
+    vision: Any = config.vision_config
+    parts = {"vision": vision.to_diff_dict(), "geometry": config.geometry, "ink": config.ink}
+    parts["vision"].pop("transformers_version", None)
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    for path in sorted(folder.glob("*.safetensors")):
+        stat = path.stat()
+        digest.update(_file_digest(path, stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _file_digest(path: Path, size: int, mtime_ns: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()

@@ -1,0 +1,265 @@
+"""The in-process engine: the embedded default, and the reference for every other one.
+
+Source of folding: VIST2 (arXiv 2601.10378). The text of the chunks in progress stands at the end of
+the KV cache; when a chunk is full its text is cropped away, and its visual tokens are appended
+where it began.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from vist2_memory.engine.base import Engine, EngineSpec
+from vist2_memory.engine.decoding import AnswerText, decode
+from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.loading import encoder_digest, find_device, load_model
+from vist2_memory.errors import ContextOverflowError
+from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from vist2_memory.model.processor import Vist2Processor
+from vist2_memory.text.chunking import chunk_id
+from vist2_memory.types import (
+    Chunk,
+    ChunkFolded,
+    Context,
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    GenerationParams,
+    TextDelta,
+    Timing,
+    Usage,
+    VisualTokens,
+)
+
+ENCODE_BATCH = 64
+"""Sketches that go through the tower at once."""
+
+
+class TorchEngine(Engine):
+    """A VIST2 checkpoint in this process, on a GPU if there is one."""
+
+    def __init__(
+        self, folder: Path, *, device: str | None = None, keep_recent_chunks: int | None = None
+    ) -> None:
+        """Load the checkpoint in ``folder``; raises ``ModelError``, or
+        ``InvalidInputError`` for a device that cannot be used.
+        """
+        self.device = find_device(device)
+        dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        self.model: Vist2ForConditionalGeneration = load_model(folder, self.device, dtype)
+        self.processor = Vist2Processor.from_pretrained(folder)
+        self.chunker = self.processor.chunker
+        config = self.model.config
+        text: Any = config.text_config
+        keep = config.keep_recent_chunks if keep_recent_chunks is None else keep_recent_chunks
+        identity = (encoder_digest(folder, config), self.processor.layout, str(dtype)[6:], "bf16")
+        self.spec = EngineSpec(
+            model=folder.name,
+            fingerprint="-".join(identity),
+            layout=self.processor.layout,
+            chunk_tokens=config.chunk_tokens,
+            keep_recent_chunks=keep,
+            max_visual_tokens=config.max_visual_tokens,
+            max_text_tokens=text.max_position_embeddings - config.max_visual_tokens,
+            kv_bytes_per_token=2
+            * text.num_hidden_layers
+            * text.num_key_value_heads
+            * text.head_dim
+            * dtype.itemsize,
+        )
+        unknown = range(len(self.processor.tokenizer), text.vocab_size)
+        self._never = torch.tensor(
+            [*sorted(self.processor.silent_ids), *unknown], device=self.device
+        )
+        self._marks = self.processor.stop_ids | self.processor.silent_ids
+        self._positions: int = text.max_position_embeddings
+        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        """Draw ``chunks`` and run the tower and the aligner, a batch at a time.
+
+        A chunk that would cost more drawn than written stays text: its values are then the
+        embeddings of its tokens.
+        """
+        out: list[VisualTokens] = []
+        for start in range(0, len(chunks), ENCODE_BATCH):
+            out += self._encode_batch(chunks[start : start + ENCODE_BATCH])
+        return out
+
+    def cost(self, chunk: Chunk) -> int:
+        """See :meth:`Engine.cost`; drawn or written, whatever is less."""
+        return self._cost(chunk.text)
+
+    def _cost_of(self, text: str) -> int:
+        return min(self.chunker.count(text), self.processor.renderer.visual_tokens(text))
+
+    def _encode_batch(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        processor = self.processor
+        sketches = processor.renderer.draw(chunks)
+        patches, mask = processor.patches(sketches)
+        encoded = self.model.encode(patches.to(self.device), mask.to(self.device))
+        values = encoded.to(torch.bfloat16).float().cpu().numpy()
+        out = []
+        for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):
+            own = drawn[: sketch.visual_tokens].copy()
+            if self.cost(chunk) < sketch.visual_tokens:
+                written = self._embed(processor.tokenizer.encode(chunk.text))
+                own = written.to(torch.bfloat16).float().cpu().numpy()
+            out.append(VisualTokens(chunk.id, own, self.spec.fingerprint, chunk.tokens))
+        return out
+
+    def _embed(self, ids: Sequence[int]) -> Tensor:
+        """Embeddings of ``ids``, shape (tokens, hidden size)."""
+        table = self.model.get_input_embeddings()
+        embeds: Tensor = table(torch.tensor(ids, dtype=torch.long, device=self.device))
+        return embeds
+
+    def _visual(self, visual: Sequence[VisualTokens]) -> Tensor:
+        """Visual tokens end to end, shape (tokens, hidden size)."""
+        weight: Any = self.model.get_input_embeddings().weight
+        empty = np.empty((0, weight.shape[1]), dtype=np.float32)
+        values = np.concatenate([empty, *(tokens.values for tokens in visual)])
+        return torch.from_numpy(values).to(device=weight.device, dtype=weight.dtype)
+
+    @torch.inference_mode()
+    def prefill(self, pinned: str, visual: Sequence[VisualTokens]) -> KVCache:
+        """The KV cache after the pinned text and the memory; fork it to ask several questions."""
+        cache = KVCache(self.model.language_model)
+        embeds = torch.cat(
+            [self._embed(self.processor.tokenizer.encode(pinned)), self._visual(visual)]
+        )
+        if len(embeds):
+            cache.append(embeds)
+        return cache
+
+    def generate(
+        self, context: Context, params: GenerationParams, memory: KVCache | None = None
+    ) -> Iterator[GenerationEvent]:
+        """See :meth:`Engine.generate`. ``memory``: a prefilled cache of this context's memory."""
+        started = time.perf_counter()
+        tokenizer, spec = self.processor.tokenizer, self.spec
+        recent = tokenizer.encode(context.tail)
+        pinned_tokens = len(tokenizer.encode(context.pinned))
+        if pinned_tokens + len(recent) > spec.max_text_tokens:
+            raise ContextOverflowError(
+                f"the text that must stay text has {pinned_tokens + len(recent)} tokens, the model "
+                f"reads {spec.max_text_tokens}: shorten the system prompt or the question"
+            )
+        cache = self.prefill(context.pinned, context.visual) if memory is None else memory.fork()
+        base = len(cache)  # tokens before the recent text
+        usage_before = (len(recent), sum(v.text_tokens for v in context.visual))
+        answer = AnswerText(tokenizer, params.stop)
+        pick = Picker(params, self._never)
+        new = folds = 0
+        first_token_s = 0.0
+        reason: FinishReason = "length"
+        logits = self._append(cache, recent)
+        while new < params.max_tokens and len(cache) < self._positions:
+            token = pick(logits)
+            first_token_s = first_token_s or time.perf_counter() - started
+            if token in self.processor.stop_ids:
+                reason = "stop"
+                break
+            new += 1
+            recent.append(token)
+            if delta := answer.push(token):
+                yield TextDelta(delta)
+            if answer.stopped:
+                reason = "stop"
+                break
+            if len(recent) >= spec.tail_limit:
+                chunk, kept = self.first_chunk(recent)
+                visual = self.encode([chunk])[0]
+                logits = self._fold(cache, base, visual, kept)
+                base, recent, folds = base + len(visual), kept, folds + 1
+                yield ChunkFolded(chunk, visual)
+            else:
+                logits = self._append(cache, [token])
+        if delta := answer.flush():
+            yield TextDelta(delta)
+        tail_tokens, stood_for = usage_before
+        visual_tokens = sum(len(tokens) for tokens in context.visual)
+        prompt_text = pinned_tokens + tail_tokens
+        yield Finished(
+            text=answer.text,
+            reason=reason,
+            usage=Usage(
+                text_tokens=stood_for,
+                visual_tokens=visual_tokens,
+                prompt_text_tokens=prompt_text,
+                full_prompt_tokens=prompt_text + stood_for,
+                new_tokens=new,
+                folds=folds,
+            ),
+            timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
+        )
+
+    @torch.inference_mode()
+    def _append(self, cache: KVCache, ids: Sequence[int]) -> Tensor:
+        return cache.append(self._embed(ids))
+
+    @torch.inference_mode()
+    def _fold(self, cache: KVCache, base: int, visual: VisualTokens, kept: Sequence[int]) -> Tensor:
+        """The visual tokens take the place of all recent text, the kept part of it is run again."""
+        logits = cache.fold(base, self._visual([visual]))
+        return cache.append(self._embed(kept)) if kept else logits
+
+    def first_chunk(self, ids: Sequence[int]) -> tuple[Chunk, list[int]]:
+        """The oldest chunk of recent text, given as tokens, and the tokens that are kept."""
+        tokenizer, chunker = self.processor.tokenizer, self.chunker
+        end = min(self.spec.chunk_tokens, len(ids))
+        text, whole = decode(tokenizer, ids[:end], self._marks)
+        while end > 1 and not (whole and chunker.fits(text)):
+            end -= 1
+            text, whole = decode(tokenizer, ids[:end], self._marks)
+        while not whole and end < len(ids):  # one character of more tokens than a chunk has
+            end += 1
+            text, whole = decode(tokenizer, ids[:end], self._marks)
+        return Chunk(chunk_id(text), text, chunker.count(text)), list(ids[end:])
+
+
+class Picker:
+    """Picks the next token: greedy, or sampled by the parameters."""
+
+    def __init__(self, params: GenerationParams, never: Tensor) -> None:
+        self._never = never
+        self._warpers = LogitsProcessorList()
+        self._greedy = params.temperature == 0
+        self._generator: torch.Generator | None = None
+        if self._greedy:
+            return
+        self._warpers.append(TemperatureLogitsWarper(params.temperature))
+        if params.top_k:
+            self._warpers.append(TopKLogitsWarper(params.top_k))
+        if params.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(params.top_p))
+        self._generator = torch.Generator(never.device)
+        if params.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(params.seed)
+
+    @torch.inference_mode()
+    def __call__(self, logits: Tensor) -> int:
+        """A token id from ``logits`` of shape (vocabulary,)."""
+        logits = logits.index_fill(0, self._never, -torch.inf)
+        if self._greedy:
+            return int(logits.argmax())
+        no_ids: Any = torch.empty(1, 0, dtype=torch.long, device=logits.device)
+        scores = self._warpers(no_ids, logits[None])
+        return int(torch.multinomial(scores.softmax(-1)[0], 1, generator=self._generator))

@@ -1,0 +1,85 @@
+"""The exceptions of vist2_memory.
+
+A *miss* (a tensor that is not cached, or not usable) is no exception: the tensor is encoded again
+from the text. What is broken, contradictory or badly asked for is one of these::
+
+    Vist2Error
+    ├── InvalidInputError (ValueError)      what the caller passed cannot be used
+    │   ├── InvalidMessageError             empty, too long, not text, or of an unknown role
+    │   ├── InvalidScopeError               a name of a namespace or session is not allowed
+    │   └── ContextOverflowError            the question alone is longer than the model can take
+    ├── ModelError                          a model cannot be loaded or does not fit its parts
+    │   └── ModelNotFoundError              no such model, or a folder without its parts
+    ├── StoreError                          the place where messages are kept failed
+    │   ├── StoreURLError (ValueError)      a store URL with an unknown scheme or a bad form
+    │   ├── StoreUnavailableError           cannot be reached, opened or written
+    │   ├── StoreFormatError                holds something that is not ours, or of another version
+    │   ├── LogLostError                    messages that were acknowledged are gone
+    │   └── ConflictError                   another writer changed the session in between
+    └── CodecError                          stored bytes are refused: damaged or of another scope
+        └── FingerprintMismatchError        a good tensor, but made by another model
+
+Every message says what was wrong, with which value, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class Vist2Error(Exception):
+    """Base class of every error that this library raises on purpose."""
+
+
+class InvalidInputError(Vist2Error, ValueError):
+    """What the caller passed cannot be used; nothing was stored or changed."""
+
+
+class InvalidMessageError(InvalidInputError):
+    """A message is empty, too long, not valid text, or its role is unknown."""
+
+
+class InvalidScopeError(InvalidInputError):
+    """A namespace, session id or collection name is empty or too long."""
+
+
+class ContextOverflowError(InvalidInputError):
+    """The text that must stay text (system prompt, tail, question) exceeds the model's context."""
+
+
+class ModelError(Vist2Error):
+    """A model cannot be loaded, or its parts do not fit together."""
+
+
+class ModelNotFoundError(ModelError):
+    """There is no such bundled model, or the folder lacks its configuration or weights."""
+
+
+class StoreError(Vist2Error):
+    """The place where messages and tensors are kept failed."""
+
+
+class StoreURLError(StoreError, ValueError):
+    """The store URL has an unknown scheme or a bad form."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached, opened or written. Nothing was acknowledged."""
+
+
+class StoreFormatError(StoreError):
+    """The store holds something that is not ours, or a schema version this release cannot read."""
+
+
+class LogLostError(StoreError):
+    """Messages that had been acknowledged are missing from the log (evicted or cut by others)."""
+
+
+class ConflictError(StoreError):
+    """Another writer changed the session since it was read; read it again and retry."""
+
+
+class CodecError(Vist2Error):
+    """Stored tensor bytes are refused: damaged, truncated, or written for another scope or key."""
+
+
+class FingerprintMismatchError(CodecError):
+    """The tensor is intact but was made by another model, geometry, font or codec version."""

@@ -1,0 +1,86 @@
+"""Chunks to visual tokens: from the store where they are good, from the text where they are not.
+
+A tensor that is missing, damaged, foreign or out of reach is a miss: it is encoded again and put
+back. What was more than an ordinary miss is told in ``degraded``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vist2_memory.engine.base import Engine
+from vist2_memory.errors import CodecError, StoreError
+from vist2_memory.store.base import Scope, Store
+from vist2_memory.store.codec import decode, encode
+from vist2_memory.types import Chunk, VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """The visual tokens of some chunks, and what it took to get them."""
+
+    visual: tuple[VisualTokens, ...]
+    cached_visual_tokens: int = 0
+    degraded: tuple[str, ...] = ()
+    load_s: float = 0.0
+    encode_s: float = 0.0
+
+
+def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
+    """The visual tokens of ``chunks``, in order; those that were missing are stored."""
+    if not chunks:
+        return Recollection(())
+    started = time.perf_counter()
+    known, degraded = _read(store, engine, scope, chunks)
+    cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
+    loaded = time.perf_counter()
+    missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
+    fresh = engine.encode(missing)
+    encoded = time.perf_counter()
+    degraded += remember(store, engine, scope, fresh)
+    known.update((tokens.chunk_id, tokens) for tokens in fresh)
+    return Recollection(
+        visual=tuple(known[chunk.id] for chunk in chunks),
+        cached_visual_tokens=cached,
+        degraded=tuple(degraded),
+        load_s=loaded - started,
+        encode_s=encoded - loaded,
+    )
+
+
+def remember(
+    store: Store, engine: Engine, scope: Scope, tokens: Sequence[VisualTokens]
+) -> list[str]:
+    """Put visual tokens into the store; what went wrong, in words. They are only a cache."""
+    if not tokens:
+        return []
+    try:
+        data = {item.chunk_id: encode(item, scope) for item in tokens}
+        store.put_many(scope, engine.spec.fingerprint, data)
+    except StoreError as error:
+        return [f"visual tokens were not cached: {error}"]
+    return []
+
+
+def _read(
+    store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]
+) -> tuple[dict[str, VisualTokens], list[str]]:
+    """The good tensors by chunk id, and what was refused or out of reach."""
+    fingerprint = engine.spec.fingerprint
+    ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+    try:
+        stored = store.get_many(scope, fingerprint, ids)
+    except StoreError as error:
+        return {}, [f"visual tokens were not read and are encoded again: {error}"]
+    known: dict[str, VisualTokens] = {}
+    degraded: list[str] = []
+    for chunk_id, data in zip(ids, stored, strict=True):
+        if data is None:
+            continue
+        try:
+            known[chunk_id] = decode(data, scope=scope, fingerprint=fingerprint, chunk_id=chunk_id)
+        except CodecError as error:
+            degraded.append(f"a stored tensor was refused and is encoded again: {error}")
+    return known, degraded

@@ -1,0 +1,351 @@
+"""A session: one conversation, its log, and answers from its visual memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vist2_memory.errors import ConflictError, ContextOverflowError, StoreUnavailableError
+from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.recollection import Recollection, recollect, remember
+from vist2_memory.memory.streams import from_thread
+from vist2_memory.memory.transcript import Transcript
+from vist2_memory.memory.validation import check_role, check_text
+from vist2_memory.selection import newest_that_fit, share
+from vist2_memory.store.base import Deleted, Scope
+from vist2_memory.text.transcript import write_message
+from vist2_memory.types import (
+    Chunk,
+    ChunkFolded,
+    Context,
+    Finished,
+    GenerationEvent,
+    GenerationParams,
+    Message,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from vist2_memory.memory.memory import VisualMemory
+
+_ATTEMPTS = 20
+"""How often an append is tried again after another writer came first."""
+
+EXPORT_FORMAT = "vist2-session"
+EXPORT_VERSION = 1
+
+
+class Session:
+    """One conversation. Made by :meth:`VisualMemory.session`; safe to use from several threads."""
+
+    def __init__(self, memory: VisualMemory, scope: Scope) -> None:
+        self._memory = memory
+        self.scope = scope
+        self._lock = threading.RLock()
+        self._state: Transcript | None = None
+
+    @property
+    def id(self) -> str:
+        """The session id as it was given."""
+        return self.scope.name
+
+    # Reading
+
+    def messages(self) -> list[Message]:
+        """All messages, verbatim and in order, as the log holds them now."""
+        return self._memory.store.read(self.scope)
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks that the transcript is cut into; what lies after them is the tail."""
+        return list(self._refresh().chunks)
+
+    def tail(self) -> str:
+        """The newest part of the transcript, which is still text."""
+        return self._refresh().tail
+
+    # Writing
+
+    def add(
+        self,
+        role: str,
+        text: str,
+        *,
+        id: str | None = None,
+        turn: str = "",
+        payload: Mapping[str, Any] | None = None,
+    ) -> Message:
+        """Store a message verbatim, and draw, encode and cache the chunks that it fills.
+
+        ``id`` makes the call idempotent: the same message under the same id is stored once. Raises
+        ``InvalidMessageError`` (nothing is stored), ``ContextOverflowError`` for a system prompt
+        that the model cannot hold, and ``StoreError`` when the store did not take the message.
+        """
+        message = Message(
+            role=check_role(role),
+            text=check_text(text),
+            id=id or uuid.uuid4().hex,
+            turn=turn or (uuid.uuid4().hex if role == "user" else ""),
+            time=time.time(),
+            payload=payload or {},
+        )
+        with self._lock:
+            self._check_pinned(message)
+            stored = self._append(message)
+            self._recollect(self._refresh().chunks[-len(stored.cuts) :] if stored.cuts else [])
+        return stored
+
+    def ask(
+        self,
+        question: str,
+        *,
+        include: Sequence[Collection] = (),
+        params: GenerationParams | None = None,
+        turn: str | None = None,
+        payload: Mapping[str, Any] | None = None,
+    ) -> Finished:
+        """Add the question, generate the answer, add it, and return it. See :meth:`stream`."""
+        *_, last = self.stream(question, include=include, params=params, turn=turn, payload=payload)
+        assert isinstance(last, Finished)
+        return last
+
+    def stream(
+        self,
+        question: str,
+        *,
+        include: Sequence[Collection] = (),
+        params: GenerationParams | None = None,
+        turn: str | None = None,
+        payload: Mapping[str, Any] | None = None,
+    ) -> Iterator[GenerationEvent]:
+        """Like :meth:`ask`, as events: text as it comes, folds as they happen, ``Finished`` last.
+
+        The question is in the log before generation starts, the answer before ``Finished`` is given
+        out. Closing the iterator early leaves the question unanswered. ``turn`` makes a retry
+        idempotent: a question that was logged is not logged again, and one that was answered is
+        answered with the stored text. Raises what :meth:`add` raises.
+        """
+        check_text(question, "question")
+        options = params or GenerationParams()
+        return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
+
+    def _stream(
+        self,
+        question: str,
+        include: Sequence[Collection],
+        params: GenerationParams,
+        turn: str,
+        payload: Mapping[str, Any] | None,
+    ) -> Iterator[GenerationEvent]:
+        with self._lock:
+            answered = self._open_turn(turn, question, payload)
+            state = self._refresh()
+            if answered is None:
+                context, finish = self._context(state, include)
+            start, seen = state.tail_start, len(state.messages)
+        if answered is not None:
+            yield Finished(answered.text, "stop", degraded=("answered from the log",))
+            return
+        folded: list[ChunkFolded] = []
+        for event in self._memory.engine.generate(context, params):
+            if isinstance(event, Finished):
+                yield finish(event, self._close_turn(turn, event, folded, seen))
+                return
+            if isinstance(event, ChunkFolded):
+                event = replace(event, chunk=replace(event.chunk, start=start))
+                start += len(event.chunk.text)
+                folded.append(event)
+            yield event
+
+    def delete(self) -> Deleted:
+        """Delete the session, log and tensors; what was deleted, in counts."""
+        with self._lock:
+            self._state = None
+            return self._memory.store.delete(self.scope)
+
+    def export(self, path: Path | str) -> int:
+        """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
+
+        Raises ``StoreUnavailableError`` when the file cannot be written.
+        """
+        messages = self.messages()
+        header = {"format": EXPORT_FORMAT, "version": EXPORT_VERSION, "session": self.id}
+        lines = [header, *(asdict(message) for message in messages)]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot write {path}: {error.strerror}") from error
+        return len(messages)
+
+    # Async twins
+
+    async def aadd(self, role: str, text: str, **options: Any) -> Message:
+        """:meth:`add`, without blocking the event loop."""
+        return await asyncio.to_thread(self.add, role, text, **options)
+
+    async def aask(self, question: str, **options: Any) -> Finished:
+        """:meth:`ask`, without blocking the event loop; cancelling stops the generation."""
+        async with aclosing(self.astream(question, **options)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    last = event
+        return last
+
+    def astream(self, question: str, **options: Any) -> AsyncGenerator[GenerationEvent, None]:
+        """:meth:`stream`, without blocking the event loop; cancelling stops the generation."""
+        return from_thread(lambda: self.stream(question, **options))
+
+    async def amessages(self) -> list[Message]:
+        """:meth:`messages`, without blocking the event loop."""
+        return await asyncio.to_thread(self.messages)
+
+    async def adelete(self) -> Deleted:
+        """:meth:`delete`, without blocking the event loop."""
+        return await asyncio.to_thread(self.delete)
+
+    async def aexport(self, path: Path | str) -> int:
+        """:meth:`export`, without blocking the event loop."""
+        return await asyncio.to_thread(self.export, path)
+
+    # Within
+
+    def _refresh(self) -> Transcript:
+        """The transcript as the log holds it now."""
+        with self._lock:
+            engine = self._memory.engine
+            if self._state is None:
+                self._state = Transcript(engine.chunker, engine.spec.layout, engine.spec.tail_limit)
+            known = self._state.messages
+            new = self._memory.store.read(self.scope, after=max(0, len(known) - 1))
+            if known and (not new or new[0].id != known[-1].id):
+                self._state = None  # deleted, and perhaps begun anew, by another process
+                return self._refresh()
+            self._state.take(new[1:] if known else new)
+            return self._state
+
+    def _append(self, message: Message, ends: Iterable[int] = (), seen: int = -1) -> Message:
+        """Log ``message`` with its cuts, after whatever other writers logged in between.
+
+        ``ends``: cuts that were made while the answer was generated; they hold only if the log
+        still has the ``seen`` messages that the generation started from.
+        """
+        for attempt in range(_ATTEMPTS):
+            time.sleep(0.002 * attempt)
+            state = self._refresh()
+            known = next((m for m in state.messages if m.id == message.id), None)
+            if known is not None and (known.role, known.text) == (message.role, message.text):
+                return known
+            count = len(state.messages)
+            cuts = state.cuts_after(message, ends if count == seen else ())
+            entry = replace(message, cuts=cuts, layout=state.layout)
+            try:
+                self._memory.store.append(self.scope, [entry], expected=count)
+            except ConflictError:
+                if known is not None:
+                    raise
+                continue
+            self._refresh()
+            return entry
+        raise ConflictError(
+            f"session {self.id!r}: other writers came first {_ATTEMPTS} times; nothing of this "
+            "message was stored, try again"
+        )
+
+    def _check_pinned(self, message: Message) -> None:
+        """Refuse a system prompt that would leave no room for the conversation."""
+        if message.role != "system":
+            return
+        engine = self._memory.engine
+        pinned = self._refresh().pinned + write_message(message.role, message.text)
+        tokens, room = engine.chunker.count(pinned), engine.spec.max_text_tokens // 2
+        if tokens > room:
+            raise ContextOverflowError(
+                f"the system prompt of session {self.id!r} would have {tokens} tokens, the model "
+                f"has room for {room}: shorten it"
+            )
+
+    def _open_turn(
+        self, turn: str, question: str, payload: Mapping[str, Any] | None
+    ) -> Message | None:
+        """Log the question unless it is there; the answer if the turn has one already."""
+        messages = self._refresh().messages
+        of_turn = [message for message in messages if message.turn == turn]
+        asked = [message for message in of_turn if message.role == "user"]
+        if asked and asked[-1].text != question:
+            raise ConflictError(
+                f"turn {turn!r} was opened with another question: {asked[-1].text[:60]!r}"
+            )
+        answered = next((m for m in of_turn if m.role == "assistant"), None)
+        if answered is None and (not asked or messages[-1] != asked[-1]):
+            # New, or left unanswered while the conversation went on: then it is asked again.
+            id = f"{turn}:q{len(asked) or ''}"
+            self.add("user", question, id=id, turn=turn, payload=payload)
+        return answered
+
+    def _close_turn(
+        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: int
+    ) -> list[str]:
+        """Log the answer, cache what was folded; what was out of the ordinary, in words."""
+        ends = [event.chunk.start + len(event.chunk.text) for event in folded]
+        role: Role = "assistant"
+        answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
+        with self._lock:
+            try:
+                self._append(answer, ends, seen)
+            except ConflictError:
+                if not any(message.id == answer.id for message in self._refresh().messages):
+                    raise
+                return ["another answer to this turn was logged first; this one was not"]
+        visual = [event.visual for event in folded]
+        return remember(self._memory.store, self._memory.engine, self.scope, visual)
+
+    def _recollect(self, chunks: Sequence[Chunk]) -> Recollection:
+        return recollect(self._memory.store, self._memory.engine, self.scope, chunks)
+
+    def _context(self, state: Transcript, include: Sequence[Collection]) -> tuple[Context, Any]:
+        """What the answer is generated from, and how its end is to be completed."""
+        engine = self._memory.engine
+        include = list({books.scope: books for books in include}.values())
+        shelf = [(books, chunk) for books in include for chunk in books.chunks()]
+        costs = [engine.cost(chunk) for chunk in state.chunks]
+        shelf_costs = [engine.cost(chunk) for _, chunk in shelf]
+        own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
+        first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
+        left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
+        parts = [
+            books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
+            for books in include
+        ]
+        parts.append(self._recollect(state.chunks[first:]))
+        visual = tuple(tokens for part in parts for tokens in part.visual)
+        degraded = [note for part in parts for note in part.degraded]
+        cached = sum(part.cached_visual_tokens for part in parts)
+
+        def finish(end: Finished, more: list[str]) -> Finished:
+            usage = replace(end.usage, cached_visual_tokens=min(cached, end.usage.visual_tokens))
+            load_s = sum(part.load_s for part in parts)
+            encode_s = sum(part.encode_s for part in parts)
+            timing = replace(
+                end.timing,
+                load_s=load_s,
+                encode_s=encode_s,
+                first_token_s=end.timing.first_token_s + load_s + encode_s,
+                total_s=end.timing.total_s + load_s + encode_s,
+            )
+            return replace(
+                end,
+                usage=usage,
+                timing=timing,
+                degraded=(*end.degraded, *degraded, *more),
+                left_out_tokens=sum(chunk.tokens for chunk in left_out),
+            )
+
+        return Context(state.pinned, visual, state.prompt()), finish

@@ -1,0 +1,38 @@
+"""A blocking iterator as an asynchronous one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    """Told apart from every value."""
+
+
+async def from_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
+    """Run ``make()`` in a thread of its own and give out what it yields.
+
+    The iterator is advanced only when the next value is wanted, and closed when the consumer goes
+    away, so that a cancelled stream stops its generation.
+    """
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="vist2-stream")
+    try:
+        iterator = await loop.run_in_executor(thread, make)
+        try:
+            while True:
+                value = await loop.run_in_executor(thread, next, iterator, _End)
+                if value is _End:
+                    return
+                yield value  # type: ignore[misc]
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                thread.submit(close)  # after the step that may still run
+    finally:
+        thread.shutdown(wait=False)  # never holds up the event loop

@@ -1,0 +1,90 @@
+"""A session's transcript as it stands in the log: its text, where it is cut, what is still tail.
+
+Pure bookkeeping: messages and a chunker come in, chunks and the tail come out. Knows no store and
+no model. System messages are pinned and stand outside the flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from vist2_memory.text.chunking import Chunker, chunk_id
+from vist2_memory.text.transcript import MARKS, write_message
+from vist2_memory.types import Chunk, Message
+
+
+@dataclass
+class Transcript:
+    """The running transcript of one session, for one layout."""
+
+    chunker: Chunker
+    layout: str
+    tail_limit: int
+    """Tokens at which the oldest chunk of the tail is cut off."""
+    messages: list[Message] = field(default_factory=list)
+    text: str = ""
+    pinned: str = ""
+    chunks: list[Chunk] = field(default_factory=list)
+    tail_start: int = 0
+    """Character offset at which the tail begins."""
+
+    @property
+    def tail(self) -> str:
+        """What lies after the last chunk; it stays text."""
+        return self.text[self.tail_start :]
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """Take up messages as the log holds them.
+
+        Cuts that were made for this layout are kept; where a message was written under another
+        layout, the text is cut afresh, the same way each time.
+        """
+        for message in messages:
+            self.messages.append(message)
+            written = write_message(message.role, message.text)
+            if message.role == "system":
+                self.pinned += written
+                continue
+            self.text += written
+            if message.layout == self.layout:
+                self._cut_at_all(message.cuts)  # and nowhere else: where not, was decided then
+            else:
+                self._cut_full()
+
+    def cuts_after(self, message: Message, ends: Iterable[int] = ()) -> tuple[int, ...]:
+        """The cuts to be stored with ``message``: those already made at ``ends``, and new ones."""
+        trial = Transcript(self.chunker, self.layout, self.tail_limit)
+        trial.text, trial.tail_start = self.text, self.tail_start
+        if message.role != "system":
+            trial.text += write_message(message.role, message.text)
+        trial._cut_at_all(ends)
+        trial._cut_full()
+        return tuple(chunk.start + len(chunk.text) for chunk in trial.chunks)
+
+    def prompt(self) -> str:
+        """The tail with the mark of the assistant, who is to speak."""
+        return self.tail + MARKS["assistant"]
+
+    def _cut_full(self) -> None:
+        """Cut chunks off the tail while it has ``tail_limit`` tokens or more."""
+        while self.chunker.reaches(self.text, self.tail_start, self.tail_limit):
+            chunk = self.chunker.first(self.text, self.tail_start)
+            if chunk is None:  # pragma: no cover - the limit is at least one chunk
+                return
+            self._take_chunk(chunk)
+
+    def _cut_at_all(self, ends: Iterable[int]) -> None:
+        for end in ends:
+            if self.tail_start < end <= len(self.text):
+                text = self.text[self.tail_start : end]
+                if self.chunker.fits(text):
+                    tokens = self.chunker.count(text)
+                    self._take_chunk(Chunk(chunk_id(text), text, tokens, self.tail_start))
+                else:  # an engine that keeps more recent text left it to us
+                    for chunk in self.chunker.cut_all(text):
+                        self._take_chunk(replace(chunk, start=self.tail_start))
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        self.chunks.append(chunk)
+        self.tail_start += len(chunk.text)

@@ -1,0 +1,77 @@
+"""The tokenizer of a checkpoint, behind the few calls that this library needs.
+
+Knows no images and no model. Wraps the ``tokenizer.json`` of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from vist2_memory.errors import ModelError
+from vist2_memory.text.transcript import RESERVED
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters by which a byte-level vocabulary writes the 256 bytes (GPT-2's convention)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = {chr(byte): byte for byte in printable}
+    return letters | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+class Vist2Tokenizer:
+    """Text to token ids and back; the marks of the transcript are single tokens."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.backend = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> Vist2Tokenizer:
+        """The tokenizer of the checkpoint in ``folder``; raises ``ModelError``."""
+        path = folder / "tokenizer.json"
+        try:
+            return cls(Tokenizer.from_file(str(path)))
+        except Exception as error:  # the backend raises nothing more special
+            raise ModelError(f"{path} is no tokenizer: {error}") from error
+
+    def __len__(self) -> int:
+        return int(self.backend.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of ``text``."""
+        return list(self.backend.encode(text, add_special_tokens=False).ids)
+
+    def spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """The (start, end) character offsets of each token of ``text``."""
+        return list(self.backend.encode(text, add_special_tokens=False).offsets)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``, marks included; bytes that are no character become U+FFFD."""
+        return str(self.backend.decode(list(ids), skip_special_tokens=False))
+
+    def id(self, mark: str) -> int:
+        """The id of a mark; raises ``KeyError`` when the vocabulary lacks it."""
+        found = self.backend.token_to_id(mark)
+        if found is None:
+            raise KeyError(f"the tokenizer has no token for {mark!r}")
+        return int(found)
+
+    def tokens(self) -> list[str]:
+        """What each id stands for, in byte-level letters."""
+        return [self.backend.id_to_token(i) or "" for i in range(len(self))]
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        letters = _byte_letters()
+        return [
+            token.encode() if token in RESERVED else bytes(letters[letter] for letter in token)
+            for token in self.tokens()
+        ]
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """The UTF-8 bytes that a token stands for; a token may hold a part of a character."""
+        return self._bytes[token_id]

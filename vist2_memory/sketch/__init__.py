@@ -1,0 +1,1 @@
+"""Text drawn as small grey images: the atlas, the geometry, the renderer."""

@@ -1,0 +1,87 @@
+"""Where memory is kept: `open_store` opens a store by its URL.
+
+============================  ==================================================================
+``memory://``                 a dictionary in this process
+``sqlite:///memory.db``       a file, relative to the working directory; its folder must exist
+``sqlite:////var/lib/m.db``   a file by its absolute path (``sqlite:///~/m.db``: in the home folder)
+``redis://host:6379/0``       a Redis server; ``rediss://`` over TLS, ``unix:///path/to/socket``
+============================  ==================================================================
+
+A path is taken as it is written, without percent-decoding. The options of a Redis URL are those of
+``redis.Redis.from_url``.
+"""
+
+from __future__ import annotations
+
+from vist2_memory.errors import StoreURLError
+from vist2_memory.store.base import (
+    Deleted,
+    Kind,
+    MemoryStore,
+    Scope,
+    ScopeInfo,
+    Store,
+    TokenStore,
+)
+from vist2_memory.store.memory import InMemoryStore
+
+__all__ = [
+    "Deleted",
+    "InMemoryStore",
+    "Kind",
+    "MemoryStore",
+    "Scope",
+    "ScopeInfo",
+    "Store",
+    "TokenStore",
+    "open_store",
+]
+
+_REDIS = ("redis", "rediss", "unix")
+_LATER = ("redis+cluster", "redis+sentinel")
+_SCHEMES = "memory://, sqlite:///file.db, redis://, rediss://, unix://"
+
+
+def open_store(url: str, *, ttl: int | None = None) -> Store:
+    """The store at ``url``, ready to use. ``ttl``: seconds after its last use that a scope is kept.
+
+    Raises `StoreURLError` for a URL that names no store, `StoreUnavailableError` if it cannot be
+    reached, opened or written, `StoreFormatError` if it is a file of another program, and
+    `ValueError` for a ``ttl`` that is not a positive number of whole seconds.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise StoreURLError(
+            f"a store URL has a scheme ({_SCHEMES}); for a file write sqlite:///path/to/memory.db"
+        )
+    if scheme == "memory":
+        if rest:
+            raise StoreURLError("memory:// takes no name: it is a store of this process alone")
+        return InMemoryStore(ttl=ttl)
+    if scheme == "sqlite":
+        from vist2_memory.store.sqlite import SQLiteStore
+
+        return SQLiteStore(_sqlite_path(rest), ttl=ttl)
+    if scheme in _REDIS:
+        from vist2_memory.store.redis import RedisStore
+
+        return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl)
+    if scheme in _LATER:
+        raise StoreURLError(f"{scheme}:// is not yet supported in this release: {_SCHEMES}")
+    raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
+
+
+def _sqlite_path(rest: str) -> str:
+    """The path in ``/relative.db`` or ``//absolute.db``, which is what follows ``sqlite://``."""
+    path = rest[1:]
+    if not rest.startswith("/") or not path:
+        raise StoreURLError(
+            "a SQLite URL is sqlite:///relative.db or sqlite:////absolute/path.db (three or four "
+            f"slashes), not sqlite://{rest}"
+        )
+    if path == ":memory:":
+        raise StoreURLError("sqlite:///:memory: would forget everything: write memory://")
+    if "?" in path:
+        raise StoreURLError(f"a SQLite URL takes no options: sqlite://{rest}")
+    return path

@@ -1,0 +1,189 @@
+"""What a store is: a log of messages that is the truth, and a cache of tensors that may be lost.
+
+A store moves bytes. It knows nothing of models, sketches, or of what a tensor means; the codec
+beside it does. All of one session or collection lies under one `Scope`, is found under its key, and
+is deleted with it.
+
+Time to live: whoever appends to a scope decides whether it expires. With a ``ttl`` it ends that
+many seconds after its last use, and reading it through a store with a ``ttl`` counts as use;
+appended to without one, it is kept. A scope that expired is an empty scope, not a lost log.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self, TypeAlias, get_args
+from urllib.parse import quote, unquote
+
+from vist2_memory.errors import InvalidScopeError
+from vist2_memory.types import Message
+
+Kind: TypeAlias = Literal["session", "collection"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+MAX_NAME_BYTES = 1024
+"""How long a namespace or a name may be, in bytes of UTF-8."""
+
+
+def quoted(part: str) -> str:
+    """``part`` in the characters A-Z a-z 0-9 . _ - and %, reversible, no two parts alike."""
+    return quote(part, safe="", encoding="utf-8", errors="strict").replace("~", "%7E")
+
+
+def validated_name(what: str, value: str) -> str:
+    """``value``, if it may be part of a key; raises `InvalidScopeError` otherwise."""
+    if not isinstance(value, str):
+        raise InvalidScopeError(f"{what} must be a string, not {type(value).__name__}")
+    try:
+        size = len(value.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidScopeError(
+            f"{what} {value[:40]!r} is not valid Unicode text: lone surrogate at {error.start}"
+        ) from None
+    if not 1 <= size <= MAX_NAME_BYTES:
+        found = f"{size} bytes" if size else "empty"
+        raise InvalidScopeError(
+            f"{what} is {found}: 1 to {MAX_NAME_BYTES} bytes of UTF-8 are allowed"
+        )
+    return value
+
+
+def validated_after(after: int) -> int:
+    """``after``, if it can be a number of messages to leave out; raises `ValueError` otherwise."""
+    if after < 0:
+        raise ValueError(f"after={after} is not allowed: how many messages to leave out, 0 or more")
+    return after
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One session or collection of one namespace (tenant). Names: any text, 1 to 1024 bytes."""
+
+    namespace: str
+    kind: Kind
+    name: str
+
+    def __post_init__(self) -> None:
+        validated_name("namespace", self.namespace)
+        if self.kind not in KINDS:
+            raise InvalidScopeError(f"kind={self.kind!r} is not allowed: one of {', '.join(KINDS)}")
+        validated_name(f"{self.kind} name", self.name)
+
+    @property
+    def key(self) -> str:
+        """``namespace/kind/name`` in printable ASCII; no two scopes have the same."""
+        return f"{quoted(self.namespace)}/{self.kind}/{quoted(self.name)}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Scope:
+        """The scope that has this key."""
+        parts = key.split("/")
+        if len(parts) == 3 and parts[1] in KINDS:
+            kind: Kind = "session" if parts[1] == "session" else "collection"
+            scope = cls(unquote(parts[0]), kind, unquote(parts[2]))
+            if scope.key == key:
+                return scope
+        raise InvalidScopeError(f"{key[:80]!r} is not the key of a scope")
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeInfo:
+    """A scope that holds messages; ``created`` and ``updated`` are seconds since the epoch."""
+
+    scope: Scope
+    messages: int
+    created: float
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
+
+    messages: int = 0
+    chunks: int = 0
+    tensors: int = 0
+
+
+class MemoryStore(ABC):
+    """The log of messages: ordered, append-only, verbatim. Every method may raise `StoreError`."""
+
+    @abstractmethod
+    def append(
+        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+    ) -> int:
+        """Write all of ``messages`` or none, and return how many the log holds then.
+
+        A message whose id is there already is skipped, so a retry doubles nothing; what was written
+        first stays, its time and cuts too. ``expected`` is how many messages the caller has seen.
+
+        Raises `ConflictError` if an id is there with another role, turn, text or payload, or if the
+        log holds more or fewer than ``expected`` (unless all ids are there already: a retry);
+        `InvalidMessageError` for a message without id or one that cannot be written down;
+        `LogLostError` if the log is damaged.
+        """
+
+    @abstractmethod
+    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+        """The messages in order, without the first ``after``; `LogLostError` if any is missing."""
+
+    @abstractmethod
+    def count(self, scope: Scope) -> int:
+        """How many messages the log holds; 0 for a scope that is not there."""
+
+    @abstractmethod
+    def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
+        """All scopes of a kind that hold messages, sorted by name."""
+
+    @abstractmethod
+    def delete(self, scope: Scope) -> Deleted:
+        """Delete the log and the tensors of all models; nothing of the scope is left."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back connections; a second call does nothing."""
+
+
+class TokenStore(ABC):
+    """The cache of tensors, as bytes. ``fingerprint`` names the model, ``chunk_ids`` the chunks."""
+
+    @abstractmethod
+    def get_many(
+        self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
+    ) -> list[bytes | None]:
+        """The bytes of each chunk, in the order asked for; None where there are none."""
+
+    @abstractmethod
+    def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
+        """Store the bytes of each chunk id, over what was there."""
+
+    @abstractmethod
+    def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
+        """Delete these and return how many were there."""
+
+
+class Store(MemoryStore, TokenStore):
+    """Log and cache in one place. ``ttl``: seconds after its last use that a scope is kept."""
+
+    def __init__(self, *, ttl: int | None = None) -> None:
+        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
+            raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
+        self.ttl = ttl
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The store's URL, without user and password."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,160 @@
+"""The store in a dictionary: the reference for the others, and what tests and trials use.
+
+It keeps the very bytes that the others keep, so what does not survive there does not survive here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vist2_memory.errors import ConflictError, StoreUnavailableError
+from vist2_memory.store.base import (
+    Deleted,
+    Kind,
+    Scope,
+    ScopeInfo,
+    Store,
+    validated_after,
+    validated_name,
+)
+from vist2_memory.store.records import Record, differs, from_record, moved_on, to_records
+from vist2_memory.types import Message
+
+
+@dataclass
+class _Shelf:
+    """All of one scope."""
+
+    created: float
+    updated: float
+    expires: float | None = None
+    log: list[Record] = field(default_factory=list)
+    digests: dict[bytes, bytes] = field(default_factory=dict)
+    tensors: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+
+class InMemoryStore(Store):
+    """Safe with several threads. What it holds ends with the process."""
+
+    def __init__(self, *, ttl: int | None = None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(ttl=ttl)
+        self._clock = clock
+        self._shelves: dict[Scope, _Shelf] = {}
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def append(
+        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+    ) -> int:
+        records = to_records(messages)
+        with self._lock:
+            shelf = self._find(scope)
+            digests = shelf.digests if shelf else {}
+            count = len(digests)
+            for record in records:
+                if digests.get(record.id, record.digest) != record.digest:
+                    raise ConflictError(differs(scope, record.id))
+            fresh = [record for record in records if record.id not in digests]
+            if expected is not None and expected != count and (fresh or not records):
+                raise ConflictError(moved_on(scope, expected, count))
+            if fresh:
+                shelf = shelf or self._new(scope)
+                shelf.log.extend(fresh)
+                shelf.digests.update((record.id, record.digest) for record in fresh)
+                shelf.updated = self._clock()
+                shelf.expires = shelf.updated + self.ttl if self.ttl else None
+            return count + len(fresh)
+
+    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+        validated_after(after)
+        with self._lock:
+            shelf = self._find(scope)
+            records = shelf.log[after:] if shelf else []
+        return [from_record(r.data, scope, after + n) for n, r in enumerate(records, start=1)]
+
+    def count(self, scope: Scope) -> int:
+        with self._lock:
+            shelf = self._find(scope)
+            return len(shelf.log) if shelf else 0
+
+    def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
+        validated_name("namespace", namespace)
+        with self._lock:
+            self._check_open()
+            for scope in list(self._shelves):
+                self._drop_if_expired(scope)
+            return sorted(
+                (
+                    ScopeInfo(scope, len(shelf.log), shelf.created, shelf.updated)
+                    for scope, shelf in self._shelves.items()
+                    if (scope.namespace, scope.kind) == (namespace, kind) and shelf.log
+                ),
+                key=lambda info: info.scope.name,
+            )
+
+    def delete(self, scope: Scope) -> Deleted:
+        with self._lock:
+            self._find(scope)
+            shelf = self._shelves.pop(scope, None)
+        if shelf is None:
+            return Deleted()
+        chunks = {chunk for _, chunk in shelf.tensors}
+        return Deleted(len(shelf.log), len(chunks), len(shelf.tensors))
+
+    def close(self) -> None:
+        with self._lock:
+            self._shelves.clear()
+            self._closed = True
+
+    def get_many(
+        self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
+    ) -> list[bytes | None]:
+        with self._lock:
+            shelf = self._find(scope)
+            tensors = shelf.tensors if shelf else {}
+            return [tensors.get((fingerprint, chunk)) for chunk in chunk_ids]
+
+    def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
+        with self._lock:
+            shelf = self._find(scope)
+            if not items:
+                return
+            if shelf is None:
+                shelf = self._new(scope)
+                shelf.expires = shelf.created + self.ttl if self.ttl else None
+            shelf.tensors.update(((fingerprint, c), bytes(data)) for c, data in items.items())
+
+    def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
+        with self._lock:
+            shelf = self._find(scope)
+            tensors = shelf.tensors if shelf else {}
+            dropped = [tensors.pop((fingerprint, chunk), None) for chunk in chunk_ids]
+        return sum(data is not None for data in dropped)
+
+    def describe(self) -> str:
+        return "memory://"
+
+    def _new(self, scope: Scope) -> _Shelf:
+        now = self._clock()
+        return self._shelves.setdefault(scope, _Shelf(created=now, updated=now))
+
+    def _find(self, scope: Scope) -> _Shelf | None:
+        """The shelf of the scope; to look for it is to use it."""
+        self._check_open()
+        self._drop_if_expired(scope)
+        shelf = self._shelves.get(scope)
+        if shelf is not None and shelf.expires is not None and self.ttl:
+            shelf.expires = self._clock() + self.ttl
+        return shelf
+
+    def _drop_if_expired(self, scope: Scope) -> None:
+        shelf = self._shelves.get(scope)
+        if shelf is not None and shelf.expires is not None and shelf.expires <= self._clock():
+            del self._shelves[scope]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError("this store was closed: open it again")

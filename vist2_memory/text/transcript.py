@@ -1,0 +1,73 @@
+"""Messages to the running transcript, losslessly, and back.
+
+A session is one running text: each message is the mark of its role followed by what was said. Marks
+are single characters of Unicode's private use area, so that no word that a user can type means one;
+where content contains one of these characters it is escaped. Knows nothing of tokens or sketches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from vist2_memory.types import Role
+
+MARKS: dict[Role, str] = {
+    "user": "\ue000",
+    "assistant": "\ue001",
+    "system": "\ue002",
+    "tool": "\ue003",
+    "document": "\ue004",
+}
+"""The character that opens a message, by role."""
+END = "\ue005"
+"""Ends a text after which nothing follows."""
+READ = "\ue006"
+"""Asks the model to read visual memory out word for word."""
+CALL = "\ue007"
+"""Opens a tool call inside an assistant's message; no bundled model was trained on it yet."""
+VISUAL = "\ue008"
+"""Stands where a visual token goes."""
+PAD = "\ue009"
+"""Fills a batch."""
+ESCAPE = "\ue00f"
+"""Opens an escape: the next character, a hexadecimal digit, names one of these sixteen."""
+RESERVED = tuple(chr(0xE000 + i) for i in range(16))
+"""All characters that are marks now or may become one."""
+
+_ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
+_FORGED = re.compile(f"[{RESERVED[0]}-{RESERVED[-1]}]")
+_ESCAPED = re.compile(f"{ESCAPE}([0-9a-f])")
+_SPLIT = re.compile(f"([{''.join(MARKS.values())}])")
+
+
+def escape(content: str) -> str:
+    """``content`` with every reserved character escaped, so that it can forge nothing."""
+    return _FORGED.sub(lambda match: f"{ESCAPE}{ord(match[0]) - 0xE000:x}", content)
+
+
+def unescape(content: str) -> str:
+    """The inverse of :func:`escape`."""
+    return _ESCAPED.sub(lambda match: chr(0xE000 + int(match[1], 16)), content)
+
+
+def write_message(role: Role, content: str) -> str:
+    """One message as it stands in the transcript."""
+    return MARKS[role] + escape(content)
+
+
+def write(messages: Iterable[tuple[Role, str]]) -> str:
+    """The transcript of ``messages``."""
+    return "".join(write_message(role, content) for role, content in messages)
+
+
+def read(transcript: str) -> Iterator[tuple[Role, str]]:
+    """The messages of ``transcript``: the inverse of :func:`write`.
+
+    Raises ``ValueError`` when the text does not begin with a role mark.
+    """
+    before, *parts = _SPLIT.split(transcript)
+    if before:
+        raise ValueError(f"a transcript begins with the mark of a role, not with {before[:20]!r}")
+    for mark, content in zip(parts[::2], parts[1::2], strict=True):
+        yield _ROLES[mark], unescape(content)

@@ -1,0 +1,120 @@
+"""What a training task hands to the trainer, and how samples become tensors.
+
+A sample is a memory (chunks to draw) and blocks of text that were written with some of it in view;
+see ``model.masks``. Knows nothing of where samples come from or what loss is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vist2_memory.model.masks import PINNED, Segment, attention_allowed, lay_out, pad_layouts
+from vist2_memory.sketch.renderer import SketchRenderer, patchify
+from vist2_memory.types import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Text after ``after`` chunks. ``weights[i]`` is the loss weight of predicting ``ids[i]``."""
+
+    after: int
+    ids: Sequence[int]
+    weights: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sequence: pinned text, the texts of its chunks, and blocks of text."""
+
+    chunks: Sequence[str]
+    blocks: Sequence[Block]
+    pinned: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as tensors.
+
+    ``patches`` (sketches, patches, patch size) uint8 and ``patch_mask``: the sketches of all
+    samples in order. ``glyphs`` (visual tokens, cells a strip): what each visual token shows.
+    ``input_ids``, ``position_ids`` (batch, length); ``allowed`` (batch, 1, length, length) bool.
+    ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
+    ``weights``.
+    """
+
+    patches: Tensor
+    patch_mask: Tensor
+    glyphs: Tensor
+    input_ids: Tensor
+    position_ids: Tensor
+    allowed: Tensor
+    queries: Tensor
+    targets: Tensor
+    weights: Tensor
+    text_tokens: int
+
+
+def draw(renderer: SketchRenderer, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches, patch mask and glyphs of ``texts``; see :class:`Batch`."""
+    geometry = renderer.geometry
+    sketches = renderer.draw([Chunk(str(i), text, 0) for i, text in enumerate(texts)])
+    most = max(sketch.visual_tokens for sketch in sketches) * geometry.patches_per_strip
+    patches = np.zeros((len(texts), most, geometry.patch_size), dtype=np.uint8)
+    mask = np.zeros((len(texts), most), dtype=bool)
+    glyphs = []
+    for row, (sketch, text) in enumerate(zip(sketches, texts, strict=True)):
+        own = patchify(sketch, geometry)
+        patches[row, : len(own)] = own
+        mask[row, : len(own)] = True
+        cells = np.zeros(sketch.visual_tokens * geometry.cells_per_strip, dtype=np.int64)
+        drawn = renderer.atlas.glyphs(text)
+        cells[: len(drawn)] = drawn
+        glyphs.append(cells.reshape(-1, geometry.cells_per_strip))
+    return (
+        torch.from_numpy(patches),
+        torch.from_numpy(mask),
+        torch.from_numpy(np.concatenate(glyphs)),
+    )
+
+
+def collate(
+    samples: Sequence[Sample], renderer: SketchRenderer, visual_token_id: int, pad_token_id: int
+) -> Batch:
+    """``samples`` side by side, padded to the longest."""
+    layouts, ids, wanted = [], [], []
+    for sample in samples:
+        lengths = [renderer.visual_tokens(text) for text in sample.chunks]
+        segments = [Segment(PINNED, len(sample.pinned))]
+        segments += [Segment(i, length, visual=True) for i, length in enumerate(lengths)]
+        segments += [Segment(block.after, len(block.ids)) for block in sample.blocks]
+        layouts.append(lay_out(segments))
+        row = [*sample.pinned, *([visual_token_id] * sum(lengths))]
+        weights = [0.0] * len(row)
+        for block in sample.blocks:
+            row += block.ids
+            weights += [0.0, *block.weights[1:]]  # nothing in a block comes before its first token
+        ids.append(torch.tensor(row))
+        wanted.append(torch.tensor(weights))
+    layout = pad_layouts(layouts)
+    pad = torch.nn.utils.rnn.pad_sequence
+    input_ids = pad(ids, batch_first=True, padding_value=pad_token_id)
+    loss_weights = pad(wanted, batch_first=True).reshape(-1)
+    targets = loss_weights.nonzero()[:, 0]
+    patches, patch_mask, glyphs = draw(renderer, [t for s in samples for t in s.chunks])
+    return Batch(
+        patches=patches,
+        patch_mask=patch_mask,
+        glyphs=glyphs,
+        input_ids=input_ids,
+        position_ids=layout.position_ids,
+        allowed=attention_allowed(layout),
+        queries=targets - 1,
+        targets=input_ids.reshape(-1)[targets],
+        weights=loss_weights[targets],
+        text_tokens=sum(len(block.ids) for sample in samples for block in sample.blocks),
+    )

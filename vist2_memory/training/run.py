@@ -1,0 +1,91 @@
+"""A whole recipe, from folders of text to a checkpoint: what ``vist2 train`` calls."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from vist2_memory.engine.catalog import find_model
+from vist2_memory.engine.loading import load_model
+from vist2_memory.errors import InvalidInputError
+from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from vist2_memory.model.presets import preset
+from vist2_memory.model.tokenizer import Vist2Tokenizer
+from vist2_memory.sketch.font import default_atlas
+from vist2_memory.text.chunking import Chunker
+from vist2_memory.training.curves import draw_curves, require_matplotlib
+from vist2_memory.training.data import Passages, find_files, read_texts
+from vist2_memory.training.export import save_checkpoint
+from vist2_memory.training.stages import RECIPES
+from vist2_memory.training.tasks import Materials
+from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
+from vist2_memory.training.trainer import Student, Trainer
+
+TOKENIZER_CHARACTERS = 60_000_000
+"""How much text the tokenizer is trained on."""
+
+
+def read_dialogues(path: Path) -> Iterator[str]:
+    """The dialogues of a .jsonl.xz file with ``turns`` of [speaker, text]; one turn a line."""
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield "\n".join(text for _, text in json.loads(line)["turns"])
+
+
+def train(
+    recipe: str, data: Path, out: Path, seed: int = 0, start: Path | str | None = None
+) -> Path:
+    """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
+
+    ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights.
+
+    ``data`` holds ``prose/train-*.jsonl.xz`` (texts) and ``dialogues/*-train.jsonl.xz``. A run that
+    was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an unknown
+    recipe and ``FileNotFoundError`` when the data is not there.
+    """
+    require_matplotlib()
+    if recipe not in RECIPES:
+        raise InvalidInputError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    prose_files = find_files(data / "prose", "train-*")
+    dialogue_files = find_files(data / "dialogues", "*-train*")
+    if recipe == "smoke":
+        prose_files = prose_files[:1]
+    prose = [text for file in prose_files for text in read_texts(file)]
+    dialogues = [text for file in dialogue_files for text in read_dialogues(file)]
+    torch.manual_seed(seed)
+    if start is not None:
+        folder = find_model(start)
+        model = load_model(folder, torch.device("cpu"), torch.float32)
+        tokenizer, config = Vist2Tokenizer.load(folder), model.config
+    else:
+        config = preset("tiny")
+        model = Vist2ForConditionalGeneration(config)
+        tokenizer = _tokenizer(out, prose, dialogues, config.get_text_config().vocab_size, seed)
+    student = Student(model.train(), tokenizer)
+    if start is not None:
+        student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
+    chunker = Chunker(tokenizer, config.chunk_tokens, student.renderer.fits)
+    materials = Materials(Passages(prose), Passages(dialogues), tokenizer, chunker, default_atlas())
+    Trainer(student, materials, out, seed).run(RECIPES[recipe])
+    save_checkpoint(student.finish(), tokenizer, out / "model")
+    draw_curves(out / "metrics.jsonl", out / "curves.png")
+    return out / "model"
+
+
+def _tokenizer(
+    out: Path, prose: list[str], dialogues: list[str], vocab_size: int, seed: int
+) -> Vist2Tokenizer:
+    """The tokenizer of the run in ``out``, trained on a part of the texts if it is new."""
+    if not (out / "tokenizer.json").exists():
+        rng = random.Random(seed)
+        texts = [*prose, *dialogues]
+        rng.shuffle(texts)
+        share = min(1.0, TOKENIZER_CHARACTERS / sum(map(len, texts)))
+        parts = (text[: int(len(text) * share)] for text in texts)
+        save_tokenizer(train_tokenizer(parts, vocab_size), out)
+    return Vist2Tokenizer.load(out)

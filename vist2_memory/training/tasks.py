@@ -1,0 +1,164 @@
+"""Training tasks: each makes samples from a source of text. A table names them all."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from vist2_memory.memory.validation import check_role
+from vist2_memory.model.tokenizer import Vist2Tokenizer
+from vist2_memory.sketch.font import GlyphAtlas
+from vist2_memory.text.chunking import Chunker
+from vist2_memory.text.transcript import END, MARKS, READ, escape, write, write_message
+from vist2_memory.training.batches import Block, Sample
+from vist2_memory.training.data import Passages
+from vist2_memory.training.synthetic import Question, generate
+
+SNIPPET = (4, 12)
+"""Tokens that are given when the model is to find a place in memory and read on from there."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What tasks draw on."""
+
+    prose: Passages
+    dialogues: Passages
+    tokenizer: Vist2Tokenizer
+    chunker: Chunker
+    atlas: GlyphAtlas
+
+    def chunks(self, rng: random.Random, count: int) -> list[str]:
+        """``count`` consecutive chunks of prose."""
+        while True:
+            text = escape(self.prose.draw(rng, count * self.chunker.chunk_tokens * 6))
+            found: list[str] = []
+            start = 0
+            while len(found) < count and (chunk := self.chunker.first(text, start)) is not None:
+                found.append(chunk.text)
+                start += len(chunk.text)
+            if len(found) == count:
+                return found
+
+    def filler(self, rng: random.Random) -> str:
+        """A passage for somebody to quote in a conversation."""
+        source = self.dialogues if rng.random() < 0.4 else self.prose
+        return source.paragraph(rng, rng.randint(100, 400))
+
+    def noise(self, rng: random.Random) -> str:
+        """A chunk of what prose lacks: identifiers, numbers, rare characters."""
+        words: list[str] = []
+        letters = [chr(c) for c in range(0xA0, 0x180) if self.atlas.has(chr(c))]
+        kinds = (string.ascii_lowercase, string.digits, string.ascii_letters + string.digits)
+        while True:
+            alphabet = rng.choice((*kinds, string.punctuation + "\n\t", "".join(letters)))
+            words.append("".join(rng.choices(alphabet, k=rng.randint(1, 10))))
+            chunk = self.chunker.first(" ".join(words))
+            if chunk is not None:
+                return chunk.text
+
+
+Task = Callable[[Materials, random.Random, int], Sample]
+"""Makes a sample with a memory of about so many chunks."""
+
+
+def read(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Read one chunk out from its beginning (OCR)."""
+    text = materials.noise(rng) if rng.random() < 0.08 else materials.chunks(rng, 1)[0]
+    ids = materials.tokenizer.encode(READ + text + END)
+    return Sample([text], [Block(1, ids, [1.0] * len(ids))])
+
+
+def recite(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Find given words in memory and read on from there, at several places of one memory."""
+    texts = materials.chunks(rng, chunks)
+    if rng.random() < 0.3:
+        texts[rng.randrange(chunks)] = materials.noise(rng)
+    memory = "".join(texts)
+    blocks = []
+    for _ in range(max(4, min(12, 2 * chunks))):
+        place = rng.randrange(max(1, len(memory) - 120))
+        ids = materials.tokenizer.encode(READ + memory[place : place + 140])[:44]
+        given = min(rng.randint(*SNIPPET), len(ids) // 2)
+        weights = [0.0] * given + [1.0] * (len(ids) - given)
+        blocks.append(Block(chunks, ids, weights))
+    return Sample(texts, blocks)
+
+
+def continue_text(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Optical language modelling of prose: each chunk's text with the chunks before it in view."""
+    texts = materials.chunks(rng, chunks + 1)
+    blocks = []
+    for after in sorted(rng.sample(range(chunks + 1), min(6, chunks + 1))):
+        ids = materials.tokenizer.encode("".join(texts[after : after + 2]))
+        blocks.append(Block(after, ids, [1.0] * len(ids)))
+    return Sample(texts[:-1], blocks)
+
+
+PINNED_PROMPTS = (
+    "You are a helpful assistant.",
+    "Answer from memory. Say so when you don't know.",
+    "You are a friendly assistant who remembers what was said. Keep your answers short.",
+    "The user and you have known each other for years.",
+)
+
+
+def recall(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer questions about a synthetic conversation that lies in memory."""
+    tokenizer, chunker = materials.tokenizer, materials.chunker
+    characters = max(300, int(chunks * chunker.chunk_tokens * 3.2))
+    conversation = generate(
+        rng,
+        characters=characters,
+        split="train",
+        facts=max(1, int(characters / rng.uniform(110, 300))),
+        filler=materials.filler,
+    )
+    transcript = write_turns(conversation.messages)
+    texts = [chunk.text for chunk in chunker.cut(transcript)]
+    texts = texts[: max(1, len(texts) - rng.choice((0, 1)))]  # the newest chunk may stay text
+    before = tokenizer.encode(transcript[sum(map(len, texts)) :])
+    questions = list(conversation.questions)
+    rng.shuffle(questions)
+    blocks: list[Block] = []
+    room = 1100
+    while questions and room > 0:
+        asked = [questions.pop() for _ in range(min(rng.randint(1, 8), len(questions)))]
+        blocks.append(_questions(tokenizer, before, asked, len(texts)))
+        room -= len(blocks[-1].ids)
+    pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
+    system = tokenizer.encode(write([("system", pinned)])) if pinned else []
+    return Sample(texts, blocks, system)
+
+
+def write_turns(messages: Iterable[tuple[str, str]]) -> str:
+    """The transcript of messages whose roles are known to be a chat's."""
+    return "".join(write_message(check_role(role), text) for role, text in messages)
+
+
+def _questions(
+    tokenizer: Vist2Tokenizer, before: list[int], questions: list[Question], after: int
+) -> Block:
+    """The tail ``before``, then questions with their answers; only answers are supervised.
+
+    An answer ends where the next message begins: the mark of the user is part of what is learned.
+    """
+    ids, weights = list(before), [0.0] * len(before)
+    mark = tokenizer.encode(MARKS["user"])
+    for question in questions:
+        asked = tokenizer.encode(write([("user", question.text), ("assistant", "")]))
+        answer = tokenizer.encode(escape(question.answer))
+        ids += asked + answer
+        weights += [float(question is not questions[0])] + [0.0] * (len(asked) - 1)
+        weights += [1.0] * len(answer)
+    return Block(after, ids + mark, [*weights, 1.0])
+
+
+TASKS: dict[str, Task] = {
+    "read": read,
+    "recite": recite,
+    "continue": continue_text,
+    "recall": recall,
+}

@@ -1,0 +1,185 @@
+"""The values that pass between the rooms of the house, all frozen.
+
+They know nothing of models, stores or LangChain. Arrays are numpy, so that a store or a renderer
+need not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool", "document"]
+ROLES: tuple[str, ...] = get_args(Role)
+CHAT_ROLES = ("system", "user", "assistant", "tool")
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, verbatim.
+
+    ``turn`` joins a question with its answer; ``id`` is unique in its session and makes writing
+    idempotent; ``payload`` carries what is not text (names, tool calls); ``time`` is seconds since
+    the epoch, told for the reader's sake and never used for ordering. ``cuts`` are the places where
+    chunks end that were cut when this message was written, as character offsets into the session's
+    written-down transcript; they hold for the layout named by ``layout``.
+    """
+
+    role: Role
+    text: str
+    id: str = ""
+    turn: str = ""
+    time: float = 0.0
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    cuts: tuple[int, ...] = ()
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of transcript or document that is drawn as one sketch.
+
+    ``id`` is a digest of the text, so that equal text has one id. ``tokens`` counts the text tokens
+    that the chunk stands for, ``start`` is its character offset in its transcript or document.
+    """
+
+    id: str
+    text: str
+    tokens: int
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VisualTokens:
+    """What the model sees of one chunk.
+
+    ``values`` has shape (visual tokens, hidden size), float32, rounded to bfloat16 by the engine,
+    so that what was stored and what was just encoded are the same. ``fingerprint`` names the
+    weights, geometry, font and codec that made them. ``text_tokens`` is what they stand for.
+    """
+
+    chunk_id: str
+    values: npt.NDArray[np.float32]
+    fingerprint: str
+    text_tokens: int
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that an answer is generated from, in the order in which the model reads it.
+
+    ``pinned`` is text that is never folded (system prompt, tool schemas), ``visual`` the memory,
+    and ``tail`` the written-down transcript after the last fold, ending with the mark of the role
+    whose turn it is to speak.
+    """
+
+    pinned: str
+    visual: tuple[VisualTokens, ...]
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParams:
+    """How to generate. ``temperature`` 0 is greedy; ``max_tokens`` counts new text tokens."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1"),
+            ("temperature", self.temperature, self.temperature >= 0, "0 (greedy) or more"),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k, self.top_k >= 0, "0 (off) or more"),
+        )
+        if isinstance(self.stop, str):
+            raise ValueError(f"stop={self.stop!r} is not allowed: it must be a tuple of strings")
+        for name, value, good, allowed in checks:
+            if not good:
+                raise ValueError(f"{name}={value!r} is not allowed: it must be {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost, in tokens.
+
+    ``text_tokens``: text tokens that the visual tokens stand for. ``visual_tokens``: visual tokens
+    read. ``cached_visual_tokens`` of them came from the store, the rest was encoded for this call.
+    ``prompt_text_tokens``: tokens read as text (pinned, tail, question). ``full_prompt_tokens``:
+    what a text model would have read. ``new_tokens``: text tokens generated.
+    """
+
+    text_tokens: int = 0
+    visual_tokens: int = 0
+    cached_visual_tokens: int = 0
+    prompt_text_tokens: int = 0
+    full_prompt_tokens: int = 0
+    new_tokens: int = 0
+    folds: int = 0
+
+    @property
+    def compression_ratio(self) -> float:
+        """Text tokens of what was folded over its visual tokens; 0.0 when nothing was folded."""
+        return self.text_tokens / self.visual_tokens if self.visual_tokens else 0.0
+
+    @property
+    def context_ratio(self) -> float:
+        """What a text model would have been sent over what this model was sent."""
+        sent = self.visual_tokens + self.prompt_text_tokens
+        return self.full_prompt_tokens / sent if sent else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds spent in each stage of one answer."""
+
+    load_s: float = 0.0
+    encode_s: float = 0.0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """New text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFolded:
+    """The chunk in progress was full: its text left the KV cache, its visual tokens took its place.
+
+    ``chunk.text`` may begin with transcript that was there before the answer.
+    """
+
+    chunk: Chunk
+    visual: VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a generation. ``text`` is the whole answer."""
+
+    text: str
+    reason: FinishReason
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    degraded: tuple[str, ...] = ()
+    left_out_tokens: int = 0
+
+
+GenerationEvent: TypeAlias = TextDelta | ChunkFolded | Finished
