@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.checkpoints import save_small, small_config
@@ -184,6 +184,8 @@ def test_folded_chunks_join_to_the_tail_and_the_answer_up_to_what_is_still_tail(
         max_size=14,
     ).map(b"".join)
 )
+@example(data="🐈🐈🐈🐈".encode() + b"\xe2\x82" * 3 + "🐈".encode())
+@example(data="🐈🐈🐈🐈".encode() + b"\xff\xe2\x82" * 3 + "🐈".encode())
 def test_characters_in_pieces_and_broken_ones_join_across_folds_as_the_reader_saw_them(
     engine: Engine, script: Script, data: bytes
 ) -> None:

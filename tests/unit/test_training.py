@@ -147,7 +147,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> N
 def test_reading_is_learned(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     stage = Stage("read", {"read": 1}, 40, (1, 1), 3e-3, warmup=5, tokens=300)
-    losses = [metrics["text"] for metrics in run.steps(stage)]
+    losses = [metrics["loss"] for metrics in run.steps(stage)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 

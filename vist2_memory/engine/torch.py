@@ -222,14 +222,23 @@ class TorchEngine(Engine):
     def first_chunk(self, ids: Sequence[int]) -> tuple[Chunk, list[int]]:
         """The oldest chunk of recent text, given as tokens, and the tokens that are kept."""
         tokenizer, chunker = self.processor.tokenizer, self.chunker
+
+        def cut(end: int) -> tuple[str, bool]:
+            """The text before ``end``, and whether what follows reads on as if nothing was cut."""
+            text, whole = decode(tokenizer, ids[:end], self._marks)
+            if not whole and end < len(ids):  # bytes that never become a character end anywhere
+                rest, _ = decode(tokenizer, ids[end:], self._marks)
+                whole = text + rest == decode(tokenizer, ids, self._marks)[0]
+            return text, whole
+
         end = min(self.spec.chunk_tokens, len(ids))
-        text, whole = decode(tokenizer, ids[:end], self._marks)
+        text, whole = cut(end)
         while end > 1 and not (whole and chunker.fits(text)):
             end -= 1
-            text, whole = decode(tokenizer, ids[:end], self._marks)
+            text, whole = cut(end)
         while not whole and end < len(ids):  # one character of more tokens than a chunk has
             end += 1
-            text, whole = decode(tokenizer, ids[:end], self._marks)
+            text, whole = cut(end)
         return Chunk(chunk_id(text), text, chunker.count(text)), list(ids[end:])
 
 

@@ -6,7 +6,7 @@ see ``model.masks``. Knows nothing of where samples come from or what loss is ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,25 @@ class Sample:
     chunks: Sequence[str]
     blocks: Sequence[Block]
     pinned: Sequence[int] = ()
+
+    def length(self, renderer: SketchRenderer) -> int:
+        """Tokens, visual ones included."""
+        visual = sum(renderer.visual_tokens(text) for text in self.chunks)
+        return len(self.pinned) + visual + sum(len(block.ids) for block in self.blocks)
+
+
+def group(
+    samples: Sequence[Sample], tokens: int, renderer: SketchRenderer
+) -> Iterator[list[Sample]]:
+    """``samples`` in groups of like length that take about ``tokens`` tokens when padded."""
+    some: list[Sample] = []
+    for sample in sorted(samples, key=lambda sample: sample.length(renderer)):
+        if some and (len(some) + 1) * sample.length(renderer) > tokens:
+            yield some
+            some = []
+        some.append(sample)
+    if some:
+        yield some
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ class Stage:
     name: str
     """What logs and checkpoints call it."""
     tasks: Mapping[str, float]
-    """How often each task of ``tasks.TASKS`` is drawn, relative to the others."""
+    """The tasks of ``tasks.TASKS`` in every step: each one's share of the tokens and of the loss,
+    relative to the others."""
     steps: int
     """Optimizer steps."""
     chunks: tuple[int, int]
-    """Fewest and most chunks in a memory; drawn log-uniformly for each step."""
+    """Fewest and most chunks in a memory; drawn log-uniformly for each sample."""
     learning_rate: float
     """Peak of the schedule: warm-up, flat, and a linear decay over the last part."""
     decay: float = 0.2
@@ -26,8 +27,8 @@ class Stage:
     """Steps over which the rate rises from nothing."""
     glyph_weight: float = 0.5
     """Weight of the auxiliary loss: name the glyphs under each visual token."""
-    tokens: int = 2048
-    """About how many tokens, visual ones included, a step reads."""
+    tokens: int = 4096
+    """About how many tokens, visual ones included, an optimizer step reads."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.chunks[0] <= self.chunks[1]:

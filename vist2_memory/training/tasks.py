@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from vist2_memory.training.synthetic import Question, generate
 
 SNIPPET = (4, 12)
 """Tokens that are given when the model is to find a place in memory and read on from there."""
+_WORD = re.compile(r" \w{4,}\b")
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,26 @@ def read(materials: Materials, rng: random.Random, chunks: int) -> Sample:
 
 
 def recite(materials: Materials, rng: random.Random, chunks: int) -> Sample:
-    """Find given words in memory and read on from there, at several places of one memory."""
+    """Find given words in memory and read on from there, at several places of one memory.
+
+    Half of the places are given by one word that stands in the memory once: questions, too, name
+    what they ask for by a word or two.
+    """
     texts = materials.chunks(rng, chunks)
     if rng.random() < 0.3:
         texts[rng.randrange(chunks)] = materials.noise(rng)
     memory = "".join(texts)
+    seen = Counter(_WORD.findall(memory))
+    words = [found for found in _WORD.finditer(memory) if seen[found.group()] == 1]
     blocks = []
     for _ in range(max(4, min(12, 2 * chunks))):
-        place = rng.randrange(max(1, len(memory) - 120))
+        if words and rng.random() < 0.5:
+            word = rng.choice(words)
+            place, given = word.start(), len(materials.tokenizer.encode(READ + word.group()))
+        else:
+            place, given = rng.randrange(max(1, len(memory) - 120)), rng.randint(*SNIPPET)
         ids = materials.tokenizer.encode(READ + memory[place : place + 140])[:44]
-        given = min(rng.randint(*SNIPPET), len(ids) // 2)
+        given = min(given, len(ids) // 2)
         weights = [0.0] * given + [1.0] * (len(ids) - given)
         blocks.append(Block(chunks, ids, weights))
     return Sample(texts, blocks)
@@ -105,16 +118,20 @@ PINNED_PROMPTS = (
 )
 
 
-def recall(materials: Materials, rng: random.Random, chunks: int) -> Sample:
-    """Answer questions about a synthetic conversation that lies in memory."""
+def recall(materials: Materials, rng: random.Random, chunks: int, plain: float = 0.0) -> Sample:
+    """Answer questions about a synthetic conversation that lies in memory.
+
+    ``plain``: the share of facts told in the very words of the answer.
+    """
     tokenizer, chunker = materials.tokenizer, materials.chunker
     characters = max(300, int(chunks * chunker.chunk_tokens * 3.2))
     conversation = generate(
         rng,
         characters=characters,
         split="train",
-        facts=max(1, int(characters / rng.uniform(110, 300))),
+        facts=max(1, int(characters / rng.uniform(70, 300))),
         filler=materials.filler,
+        plain=plain,
     )
     transcript = write_turns(conversation.messages)
     texts = [chunk.text for chunk in chunker.cut(transcript)]
@@ -131,6 +148,11 @@ def recall(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
     system = tokenizer.encode(write([("system", pinned)])) if pinned else []
     return Sample(texts, blocks, system)
+
+
+def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer questions about facts that were told in the words of the answer."""
+    return recall(materials, rng, chunks, plain=1.0)
 
 
 def write_turns(messages: Iterable[tuple[str, str]]) -> str:
@@ -161,4 +183,5 @@ TASKS: dict[str, Task] = {
     "recite": recite,
     "continue": continue_text,
     "recall": recall,
+    "recall_plain": recall_plain,
 }

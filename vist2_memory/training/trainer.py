@@ -12,7 +12,8 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vist2_memory.model.masks import additive
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
-from vist2_memory.training.batches import Batch, Sample, collate
+from vist2_memory.training.batches import Batch, Sample, collate, group
 from vist2_memory.training.spelling import SpelledEmbedding
 from vist2_memory.training.stages import Stage
 from vist2_memory.training.tasks import TASKS, Materials
@@ -48,6 +49,10 @@ def keep_freed_memory() -> None:
     libc.mallopt(arena_max, 1)
 
 
+MICRO_TOKENS = 2048
+"""Tokens that run at once, padding included; the gradients of a step's micro-batches add up."""
+
+
 class DivergedError(Vist2Error):
     """The loss is no number any more; the last checkpoint is good."""
 
@@ -66,7 +71,8 @@ class Student(nn.Module):
         self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses and counts of a batch: ``text``, ``right`` (share of tokens), ``glyph``."""
+        """Sums over a batch: the weighted loss of its ``text`` and how many tokens are ``right``,
+        the loss of its ``glyph`` names and how many ``glyphs_right``."""
         model, low = self.model, self.model.config.ink[0]
         scale = (self.model.config.ink[1] - low) / 255
         patches = batch.patches.float().mul_(scale).add_(low)
@@ -87,10 +93,10 @@ class Student(nn.Module):
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
         shown = self.glyph_head(visual).float().view(-1, self.glyphs)
         return {
-            "text": (losses * batch.weights).sum() / batch.weights.sum(),
-            "right": (logits.detach().argmax(-1) == batch.targets).float().mean(),
-            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1)),
-            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).float().mean(),
+            "text": (losses * batch.weights).sum(),
+            "right": (logits.detach().argmax(-1) == batch.targets).sum(),
+            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1), reduction="sum"),
+            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).sum(),
         }
 
     def finish(self) -> Vist2ForConditionalGeneration:
@@ -114,6 +120,11 @@ def make_optimizers(student: Student) -> list[torch.optim.Optimizer]:
         torch.optim.Muon(inside, lr=0.0, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0),
     ]
+
+
+def log_uniform(rng: random.Random, low: int, high: int) -> int:
+    """An integer from ``low`` to ``high``, small ones as often as large ones by their ratio."""
+    return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
 class Trainer:
@@ -152,56 +163,85 @@ class Trainer:
         """The steps that are left of ``stage``, each with its metrics."""
         while self.step < stage.steps:
             started = time.monotonic()
-            task, batch = self._draw(stage)
+            drawn = self._draw(stage)
             for optimizer in self.optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = stage.rate(self.step)
+                for settings in optimizer.param_groups:
+                    settings["lr"] = stage.rate(self.step)
                 optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16):
-                out = self.student(batch)
-            loss = out["text"] + stage.glyph_weight * out["glyph"]
-            if not math.isfinite(loss.item()):
-                raise DivergedError(
-                    f"stage {stage.name}, step {self.step}: the loss is {loss.item()}; the last "
-                    f"good checkpoint is in {self.folder}; lower the learning rate"
-                )
-            loss.backward()
+            metrics = self._accumulate(stage, drawn)
             nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
             self.step += 1
-            seconds = time.monotonic() - started
-            yield {
-                "task": task,
-                **{name: round(value.item(), 4) for name, value in out.items()},
-                "rate": stage.rate(self.step - 1),
-                "chunks": len(batch.patch_mask),
-                "text_tokens": batch.text_tokens,
-                "seconds": round(seconds, 3),
-            }
+            seconds = round(time.monotonic() - started, 3)
+            yield metrics | {"rate": stage.rate(self.step - 1), "seconds": seconds}
 
-    def _draw(self, stage: Stage) -> tuple[str, Batch]:
-        """A batch of one task, of about ``stage.tokens`` tokens."""
-        task = self.rng.choices(list(stage.tasks), list(stage.tasks.values()))[0]
-        low, high = (math.log(bound) for bound in stage.chunks)
-        chunks = round(math.exp(self.rng.uniform(low, high)))
-        samples: list[Sample] = []
-        room = stage.tokens
-        while room > 0:
-            sample = TASKS[task](self.materials, self.rng, chunks)
-            cost = 14 * len(sample.chunks) + sum(len(block.ids) for block in sample.blocks)
-            if samples and cost > room:
-                break
-            samples.append(sample)
-            room -= cost
+    def _accumulate(self, stage: Stage, drawn: Mapping[str, Sequence[Batch]]) -> dict[str, Any]:
+        """Add up the gradients of a step; its metrics.
+
+        Every task weighs its share, however many tokens it has to predict.
+        """
+        shares = sum(stage.tasks.values())
+        cells = sum(batch.glyphs.numel() for batches in drawn.values() for batch in batches)
+        total, named = 0.0, Counter[str]()
+        tasks: dict[str, dict[str, float]] = {}
+        for task, batches in drawn.items():
+            weight = float(sum(batch.weights.sum() for batch in batches))
+            sums = Counter[str]()
+            for batch in batches:
+                with torch.autocast("cpu", torch.bfloat16):
+                    out = self.student(batch)
+                loss = out["text"] * (stage.tasks[task] / shares / weight)
+                loss = loss + out["glyph"] * (stage.glyph_weight / cells)
+                total += loss.item()
+                if not math.isfinite(total):
+                    raise DivergedError(
+                        f"stage {stage.name}, step {self.step}: the loss is {total}; the last "
+                        f"good checkpoint is in {self.folder}; lower the learning rate"
+                    )
+                loss.backward()
+                sums.update({name: value.item() for name, value in out.items()})
+            asked = sum(len(batch.targets) for batch in batches)
+            tasks[task] = {
+                "text": round(sums["text"] / weight, 4),
+                "right": round(sums["right"] / asked, 4),
+                "text_tokens": sum(batch.text_tokens for batch in batches),
+                "chunks": sum(len(batch.patch_mask) for batch in batches),
+            }
+            named.update(sums)
+        return {
+            "loss": round(total, 4),
+            "tasks": tasks,
+            "glyph": round(named["glyph"] / cells, 4),
+            "glyphs_right": round(named["glyphs_right"] / cells, 4),
+        }
+
+    def _draw(self, stage: Stage) -> dict[str, list[Batch]]:
+        """The micro-batches of a step, by task: about ``stage.tokens`` tokens together."""
         config = self.student.model.config
-        pad = config.get_text_config().pad_token_id
-        return task, collate(samples, self.student.renderer, config.visual_token_id, pad)
+        pad, renderer = config.get_text_config().pad_token_id, self.student.renderer
+        shares = sum(stage.tasks.values())
+        drawn: dict[str, list[Batch]] = {}
+        for task, share in stage.tasks.items():
+            samples: list[Sample] = []
+            room = stage.tokens * share / shares
+            while room > 0:
+                chunks = log_uniform(self.rng, *stage.chunks)
+                samples.append(TASKS[task](self.materials, self.rng, chunks))
+                room -= samples[-1].length(renderer)
+            drawn[task] = [
+                collate(some, renderer, config.visual_token_id, pad)
+                for some in group(samples, MICRO_TOKENS, renderer)
+            ]
+        return drawn
 
     def _log(self, metrics: dict[str, Any]) -> None:
+        """A line for each task of the step."""
         row = {"stage": self.stage_name, "step": self.step, "time": round(time.time(), 1)}
+        common = {name: value for name, value in metrics.items() if name != "tasks"}
         with (self.folder / "metrics.jsonl").open("a") as log:
-            log.write(json.dumps(row | metrics) + "\n")
+            for task, own in metrics["tasks"].items():
+                log.write(json.dumps(row | {"task": task} | own | common) + "\n")
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write leaves the one before."""

@@ -23,13 +23,15 @@ def generate(
     split: Split,
     facts: int | None = None,
     filler: Filler | None = None,
+    plain: float = 0.0,
 ) -> Conversation:
     """A conversation of about `characters` characters, and a question on each of its facts.
 
     `facts` is their number (by default one in 200 to 350 characters, at times denser or sparser);
-    `filler` returns a passage of outside prose for part of the filling. The same state of `rng`
-    gives the same conversation. Raises ValueError for fewer than 200 characters, for a negative
-    number of facts, and for another split.
+    `filler` returns a passage of outside prose for part of the filling; `plain` is the share of
+    facts that are told in the very words of the answer, an easy beginning for training. The same
+    state of `rng` gives the same conversation. Raises ValueError for fewer than 200 characters, for
+    a negative number of facts, and for another split.
     """
     if characters < 200:
         raise ValueError(f"characters is {characters}, must be 200 or more")
@@ -43,7 +45,7 @@ def generate(
     draw = Draw(rng, split)
     cast = Cast(draw)
     chosen = choose_facts(rng, draw, cast, facts)
-    messages = _Writer(rng, split, cast, characters, filler).write(chosen)
+    messages = _Writer(rng, split, cast, characters, filler, plain).write(chosen)
     questions = [ask_fact(rng, cast, split, fact) for fact in chosen]
     unknown = UNKNOWN_SHARE * max(1, facts)
     for _ in range(int(unknown) + (rng.random() < unknown % 1)):
@@ -58,13 +60,20 @@ class _Writer:
     """Writes the messages; a telling is due when the text has grown to its position."""
 
     def __init__(
-        self, rng: random.Random, split: Split, cast: Cast, characters: int, filler: Filler | None
+        self,
+        rng: random.Random,
+        split: Split,
+        cast: Cast,
+        characters: int,
+        filler: Filler | None,
+        plain: float,
     ) -> None:
         self.rng = rng
         self.split: Split = split
         self.cast = cast
         self.characters = characters
         self.filler = filler
+        self.plain = plain
         self.messages: list[tuple[str, str]] = []
         self.length = 0
         self.introduced: set[Subject] = set()
@@ -125,6 +134,8 @@ class _Writer:
         templates = attribute.say_held if held else attribute.say
         if version and not held and attribute.change and rng.random() < 0.4:
             templates = attribute.change
+        if self.plain and rng.random() < self.plain:
+            templates = attribute.answer
         speaker = "assistant" if attribute.by_assistant else "user"
         clause = render(rng.choice(templates), phrase, speaker, fact.values[version])  # type: ignore[arg-type]
         table = frames.TELL if attribute.by_assistant else frames.STATE
