@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script
+from vist2_memory import VisualMemory
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,16 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
     monkeypatch.setattr("vist2_memory.engine.torch.Picker", script)
     return script
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store in a file of this test."""
+    return f"sqlite:///{tmp_path / 'memory.db'}"
+
+
+@pytest.fixture
+def memory(engine: CountingEngine) -> Iterator[VisualMemory]:
+    """An empty memory, in process, with the small random model."""
+    with VisualMemory.open("memory://", model=engine) as memory:
+        yield memory
