@@ -14,7 +14,7 @@ import typer
 from vist2_memory import __version__
 from vist2_memory.cli.common import AsJson, Model, StoreURL, emit, opened, printable
 from vist2_memory.engine.catalog import DEFAULT_MODEL, bundled_models
-from vist2_memory.errors import StoreError, StoreUnavailableError
+from vist2_memory.errors import StoreUnavailableError
 from vist2_memory.memory.memory import DEFAULT_STORE
 from vist2_memory.store import Store, open_store
 
@@ -98,17 +98,13 @@ def _store(url: str | None) -> str:
 
 
 def _server(store: Store) -> str:
-    """The version of the server behind ``store``, where there is one that tells."""
+    """The version of the server behind ``store``, where there is one."""
     if type(store).__name__ != "RedisStore":
         return ""
     from vist2_memory.store.redis import RedisStore
 
     assert isinstance(store, RedisStore)
-    try:
-        (found,) = store._pipe(("INFO", "server"))
-    except StoreError:  # a provider may forbid INFO; the store works without it
-        return ", version not told"
-    return f", redis-server {found.get('redis_version', 'of unknown version')}"
+    return f", redis-server {store.server_version()}"
 
 
 def _model(name: str) -> str:

@@ -242,6 +242,14 @@ class RedisStore(Store):
         )
         return int(dropped)
 
+    def server_version(self) -> str:
+        """What the server says of its version; "unknown" where a provider forbids asking."""
+        try:
+            (found,) = self._pipe(("INFO", "server"))
+        except StoreError:
+            return "unknown"
+        return str(found.get("redis_version", "unknown"))
+
     def describe(self) -> str:
         options = self._client.connection_pool.connection_kwargs
         database = options.get("db") or 0

@@ -47,7 +47,9 @@ def group(
     """``samples`` in groups of like length that take about ``tokens`` tokens when padded."""
     some: list[Sample] = []
     for sample in sorted(samples, key=lambda sample: sample.length(renderer)):
-        if some and (len(some) + 1) * sample.length(renderer) > tokens:
+        length = sample.length(renderer)
+        unlike = some and some[0].length(renderer) < 0.7 * length
+        if some and (unlike or (len(some) + 1) * length > tokens):
             yield some
             some = []
         some.append(sample)

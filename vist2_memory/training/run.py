@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +17,7 @@ from vist2_memory.sketch.font import default_atlas
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.training.curves import draw_curves, require_matplotlib
 from vist2_memory.training.data import Passages, find_files, read_texts
+from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
 from vist2_memory.training.stages import RECIPES
 from vist2_memory.training.tasks import Materials
@@ -28,13 +26,6 @@ from vist2_memory.training.trainer import Student, Trainer
 
 TOKENIZER_CHARACTERS = 60_000_000
 """How much text the tokenizer is trained on."""
-
-
-def read_dialogues(path: Path) -> Iterator[str]:
-    """The dialogues of a .jsonl.xz file with ``turns`` of [speaker, text]; one turn a line."""
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield "\n".join(text for _, text in json.loads(line)["turns"])
 
 
 def train(
@@ -56,7 +47,8 @@ def train(
     if recipe == "smoke":
         prose_files = prose_files[:1]
     prose = [text for file in prose_files for text in read_texts(file)]
-    dialogues = [text for file in dialogue_files for text in read_dialogues(file)]
+    talks = [dialogue for file in dialogue_files for dialogue in read_dialogues(file)]
+    dialogues = [dialogue.text for dialogue in talks]
     torch.manual_seed(seed)
     if start is not None:
         folder = find_model(start)
@@ -70,7 +62,9 @@ def train(
     if start is not None:
         student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
     chunker = Chunker(tokenizer, config.chunk_tokens, student.renderer.fits)
-    materials = Materials(Passages(prose), Passages(dialogues), tokenizer, chunker, default_atlas())
+    materials = Materials(
+        Passages(prose), Passages(dialogues), tokenizer, chunker, default_atlas(), talks
+    )
     Trainer(student, materials, out, seed).run(RECIPES[recipe])
     save_checkpoint(student.finish(), tokenizer, out / "model")
     draw_curves(out / "metrics.jsonl", out / "curves.png")

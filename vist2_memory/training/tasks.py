@@ -6,7 +6,7 @@ import random
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from vist2_memory.memory.validation import check_role
@@ -16,7 +16,8 @@ from vist2_memory.text.chunking import Chunker
 from vist2_memory.text.transcript import END, MARKS, READ, escape, write, write_message
 from vist2_memory.training.batches import Block, Sample
 from vist2_memory.training.data import Passages
-from vist2_memory.training.synthetic import Question, generate
+from vist2_memory.training.dialogues import Dialogue, converse
+from vist2_memory.training.synthetic import Conversation, Question, generate
 
 SNIPPET = (4, 12)
 """Tokens that are given when the model is to find a place in memory and read on from there."""
@@ -32,6 +33,8 @@ class Materials:
     tokenizer: Vist2Tokenizer
     chunker: Chunker
     atlas: GlyphAtlas
+    talks: Sequence[Dialogue] = ()
+    """Real dialogues with slot values to ask about."""
 
     def chunks(self, rng: random.Random, count: int) -> list[str]:
         """``count`` consecutive chunks of prose."""
@@ -123,8 +126,7 @@ def recall(materials: Materials, rng: random.Random, chunks: int, plain: float =
 
     ``plain``: the share of facts told in the very words of the answer.
     """
-    tokenizer, chunker = materials.tokenizer, materials.chunker
-    characters = max(300, int(chunks * chunker.chunk_tokens * 3.2))
+    characters = max(300, int(chunks * materials.chunker.chunk_tokens * 3.2))
     conversation = generate(
         rng,
         characters=characters,
@@ -133,6 +135,12 @@ def recall(materials: Materials, rng: random.Random, chunks: int, plain: float =
         filler=materials.filler,
         plain=plain,
     )
+    return _asked(materials, rng, conversation)
+
+
+def _asked(materials: Materials, rng: random.Random, conversation: Conversation) -> Sample:
+    """``conversation`` as memory and tail, and its questions in blocks of several."""
+    tokenizer, chunker = materials.tokenizer, materials.chunker
     transcript = write_turns(conversation.messages)
     texts = [chunk.text for chunk in chunker.cut(transcript)]
     texts = texts[: max(1, len(texts) - rng.choice((0, 1)))]  # the newest chunk may stay text
@@ -142,7 +150,7 @@ def recall(materials: Materials, rng: random.Random, chunks: int, plain: float =
     blocks: list[Block] = []
     room = 1100
     while questions and room > 0:
-        asked = [questions.pop() for _ in range(min(rng.randint(1, 8), len(questions)))]
+        asked = [questions.pop() for _ in range(min(rng.randint(2, 8), len(questions)))]
         blocks.append(_questions(tokenizer, before, asked, len(texts)))
         room -= len(blocks[-1].ids)
     pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
@@ -153,6 +161,15 @@ def recall(materials: Materials, rng: random.Random, chunks: int, plain: float =
 def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     """Answer questions about facts that were told in the words of the answer."""
     return recall(materials, rng, chunks, plain=1.0)
+
+
+def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer questions on the slots of real task dialogues."""
+    characters = int(chunks * materials.chunker.chunk_tokens * 3.2)
+    while True:
+        conversation = converse(rng, materials.talks, characters)
+        if conversation.questions:
+            return _asked(materials, rng, conversation)
 
 
 def write_turns(messages: Iterable[tuple[str, str]]) -> str:
@@ -183,5 +200,6 @@ TASKS: dict[str, Task] = {
     "recite": recite,
     "continue": continue_text,
     "recall": recall,
+    "recall_dialogues": recall_dialogues,
     "recall_plain": recall_plain,
 }

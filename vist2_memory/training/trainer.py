@@ -70,15 +70,17 @@ class Student(nn.Module):
         cells = self.renderer.geometry.cells_per_strip
         self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Sums over a batch: the weighted loss of its ``text`` and how many tokens are ``right``,
-        the loss of its ``glyph`` names and how many ``glyphs_right``."""
+    def forward(self, batch: Batch, table: Tensor) -> dict[str, Tensor]:
+        """Sums over a batch, with ``table`` as the embeddings of all tokens.
+
+        The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
+        ``glyph`` names and how many ``glyphs_right``.
+        """
         model, low = self.model, self.model.config.ink[0]
         scale = (self.model.config.ink[1] - low) / 255
         patches = batch.patches.float().mul_(scale).add_(low)
         strips = batch.patch_mask[:, :: model.aligner.patches_per_strip]
         visual = model.encode(patches, batch.patch_mask)[strips]
-        table: Tensor = self.spelled()
         embeds = F.embedding(batch.input_ids, table)
         places = batch.input_ids == model.config.visual_token_id
         embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
@@ -184,13 +186,16 @@ class Trainer:
         shares = sum(stage.tasks.values())
         cells = sum(batch.glyphs.numel() for batches in drawn.values() for batch in batches)
         total, named = 0.0, Counter[str]()
+        with torch.autocast("cpu", torch.bfloat16):
+            spelled = self.student.spelled()
+        table = spelled.detach().requires_grad_()  # its gradients add up and go back once
         tasks: dict[str, dict[str, float]] = {}
         for task, batches in drawn.items():
             weight = float(sum(batch.weights.sum() for batch in batches))
             sums = Counter[str]()
             for batch in batches:
                 with torch.autocast("cpu", torch.bfloat16):
-                    out = self.student(batch)
+                    out = self.student(batch, table)
                 loss = out["text"] * (stage.tasks[task] / shares / weight)
                 loss = loss + out["glyph"] * (stage.glyph_weight / cells)
                 total += loss.item()
@@ -209,6 +214,7 @@ class Trainer:
                 "chunks": sum(len(batch.patch_mask) for batch in batches),
             }
             named.update(sums)
+        spelled.backward(table.grad)
         return {
             "loss": round(total, 4),
             "tasks": tasks,
