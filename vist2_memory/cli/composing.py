@@ -34,20 +34,18 @@ def init(
         str,
         typer.Option(
             metavar="NAME=N,...",
-            help="Measures of a sketch: columns, max_lines, cells_per_patch, patches_per_strip. "
-            "[default: columns=80,max_lines=8,cells_per_patch=2,patches_per_strip=10]",
+            help="Measures of a sketch: columns, max_lines, cells_per_patch, patches_per_strip; "
+            "columns=80,max_lines=8,cells_per_patch=2,patches_per_strip=10 where not named.",
         ),
     ] = "",
     chunk_tokens: Annotated[int, typer.Option(min=1, help="Text tokens of a chunk.")] = 64,
     max_visual_tokens: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Visual tokens read at once. [default: a quarter of the positions]"
-        ),
+        typer.Option(min=1, help="Visual tokens read at once; else a quarter of the positions."),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32, bfloat16 or float16. [default: the language model's]"),
+        typer.Option(help="float32, bfloat16 or float16; else the language model's."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the aligner's weights.")] = 0,
     as_json: AsJson = False,

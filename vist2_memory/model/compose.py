@@ -86,6 +86,14 @@ def compose(
     language: Any = read_model(
         Qwen3ForCausalLM, text, language_config, DTYPES[dtype] if dtype else "auto"
     )
+    if (
+        config.tie_word_embeddings
+        and language.lm_head.weight is not language.model.embed_tokens.weight
+    ):
+        raise ModelError(
+            f"the config of {text} says that embeddings and head are one table, its weights hold "
+            "two that differ: set tie_word_embeddings to false in its config.json"
+        )
     tower = read_tower(vision, vision_config, geometry)
     model = _assemble(config, language, tower, vocabulary, seed)
     model.generation_config = _generation(language.generation_config, config, vocabulary)

@@ -39,7 +39,7 @@ TOWERS: dict[str, Any] = {
 INK = (1.0, -1.0)
 """Paper and ink as SigLIP's image processors scale white and black."""
 
-_UNUSED = ("head.", "text_model.", "logit_scale", "logit_bias")
+_UNUSED = ("head.", "text_model.", "logit_scale", "logit_bias", "embeddings.position_ids")
 
 
 def read_config(name: str | Path) -> PreTrainedConfig:
