@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script
+from tests.support.pretrained import save_qwen3, save_siglip
 from vist2_memory import VisualMemory
 
 
@@ -22,6 +23,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another one, of the same shape and other weights."""
     return save_small(tmp_path_factory.mktemp("other"), small_config(), seed=1)
+
+
+@pytest.fixture(scope="session")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random Qwen3 checkpoint with tied embeddings."""
+    return save_qwen3(tmp_path_factory.mktemp("sources") / "qwen3")
+
+
+@pytest.fixture(scope="session")
+def siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random SigLIP checkpoint of fixed resolution, text tower included."""
+    return save_siglip(tmp_path_factory.mktemp("sources") / "siglip", "fixed with text")
 
 
 @pytest.fixture

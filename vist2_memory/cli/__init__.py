@@ -11,6 +11,7 @@ import typer
 
 from vist2_memory import __version__
 from vist2_memory.cli import (
+    composing,
     conversation,
     demonstration,
     diagnosis,
@@ -35,6 +36,7 @@ app.command()(conversation.ingest)
 app.command()(drawing.render)
 app.add_typer(sessions.app, name="session")
 app.add_typer(evaluation.app, name="eval")
+app.command()(composing.init)
 app.command()(evaluation.train)
 app.command()(diagnosis.doctor)
 

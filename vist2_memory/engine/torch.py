@@ -82,9 +82,9 @@ class TorchEngine(Engine):
             * dtype.itemsize,
         )
         unknown = range(len(self.processor.tokenizer), text.vocab_size)
-        self._never = torch.tensor(
-            [*sorted(self.processor.silent_ids), *unknown], device=self.device
-        )
+        suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
+        never = {*self.processor.silent_ids, *suppressed, *unknown}
+        self._never = torch.tensor(sorted(never), device=self.device)
         self._marks = self.processor.stop_ids | self.processor.silent_ids
         self._positions: int = text.max_position_embeddings
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)

@@ -12,7 +12,6 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from vist2_memory.errors import ModelError
-from vist2_memory.text.transcript import RESERVED
 
 
 def _byte_letters() -> dict[str, int]:
@@ -21,6 +20,9 @@ def _byte_letters() -> dict[str, int]:
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable}
     return letters | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_letters()
 
 
 class Vist2Tokenizer:
@@ -39,7 +41,12 @@ class Vist2Tokenizer:
             raise ModelError(f"{path} is no tokenizer: {error}") from error
 
     def __len__(self) -> int:
-        return int(self.backend.get_vocab_size())
+        """One more than the highest id; a vocabulary may have gaps below it."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
+        return 1 + max(self.backend.get_vocab().values())
 
     def encode(self, text: str) -> list[int]:
         """The token ids of ``text``."""
@@ -65,13 +72,13 @@ class Vist2Tokenizer:
         return [self.backend.id_to_token(i) or "" for i in range(len(self))]
 
     @cached_property
-    def _bytes(self) -> list[bytes]:
-        letters = _byte_letters()
-        return [
-            token.encode() if token in RESERVED else bytes(letters[letter] for letter in token)
-            for token in self.tokens()
-        ]
+    def _literal(self) -> dict[int, bytes]:
+        """The tokens that stand for their own name: marks, and a checkpoint's added tokens."""
+        added = self.backend.get_added_tokens_decoder()
+        return {int(token_id): str(token.content).encode() for token_id, token in added.items()}
 
     def bytes_of(self, token_id: int) -> bytes:
         """The UTF-8 bytes that a token stands for; a token may hold a part of a character."""
-        return self._bytes[token_id]
+        if token_id in self._literal:
+            return self._literal[token_id]
+        return bytes(map(_BYTE_OF.__getitem__, self.backend.id_to_token(token_id) or ""))
