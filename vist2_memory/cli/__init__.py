@@ -18,6 +18,7 @@ from vist2_memory.cli import (
     drawing,
     evaluation,
     sessions,
+    training,
 )
 from vist2_memory.cli.common import Commands
 
@@ -37,7 +38,7 @@ app.command()(drawing.render)
 app.add_typer(sessions.app, name="session")
 app.add_typer(evaluation.app, name="eval")
 app.command()(composing.init)
-app.command()(evaluation.train)
+app.command()(training.train)
 app.command()(diagnosis.doctor)
 
 

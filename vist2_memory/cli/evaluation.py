@@ -1,4 +1,4 @@
-"""``vist2 eval`` and ``vist2 train``: what a model can do, in numbers, and making one."""
+"""``vist2 eval``: what a model can do, in numbers."""
 
 from __future__ import annotations
 
@@ -67,22 +67,3 @@ def _show_figures(figures: dict[str, Any], as_json: bool) -> None:
             shown = f"{number:.3f}" if isinstance(number, float) else str(number)
             table.add_row(f"{name} {part}".strip().replace("_", " "), shown)
     Console().print(table)
-
-
-def train(
-    recipe: Annotated[str, typer.Option(help="A name of vist2_memory.training.stages.RECIPES.")],
-    out: Annotated[
-        Path, typer.Option(file_okay=False, help="Takes checkpoints, metrics and the model.")
-    ],
-    data: Annotated[
-        Path, typer.Option(help="A folder with prose/ and dialogues/ of .jsonl.xz files.")
-    ],
-    seed: Annotated[int, typer.Option(help="Of the weights and of what is drawn.")] = 0,
-    start: Annotated[
-        str | None, typer.Option(help="A model or checkpoint folder to go on from.")
-    ] = None,
-) -> None:
-    """Train a model by a recorded recipe; a run that was stopped goes on."""
-    from vist2_memory.training.run import train as run
-
-    typer.echo(run(recipe, data, out, seed, start))

@@ -7,7 +7,8 @@ see ``model.masks``. Knows nothing of where samples come from or what loss is ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,6 +79,17 @@ class Batch:
     targets: Tensor
     weights: Tensor
     text_tokens: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``; itself where it is there already."""
+        if self.input_ids.device == device:
+            return self
+        moved: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
 
 
 def draw(renderer: SketchRenderer, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vist2_memory.errors import InvalidInputError
+from vist2_memory.training.data import open_text
 from vist2_memory.training.synthetic import Conversation, Question
 
 _ROLES = {"user": "user", "system": "assistant"}
@@ -66,13 +66,15 @@ class Dialogue:
 
 
 def read_dialogues(path: Path) -> Iterator[Dialogue]:
-    """The dialogues of a .jsonl.xz file with ``turns`` of [speaker, text] and ``slots``.
+    """The dialogues of a .jsonl file (see ``data.PACKED``): ``turns`` and ``slots``.
+
+    A turn is [speaker, text]; a slot has its [turn, value] mentions.
 
     Raises ``InvalidInputError`` for a line that holds none, naming it.
     """
     number = 0
     try:
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, 1):  # noqa: B007 (named in the error)
                 row = json.loads(line)
                 turns = tuple((_ROLES[speaker], text) for speaker, text in row["turns"])
@@ -82,7 +84,7 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
                     if mentions
                 }
                 yield Dialogue(turns, slots)
-    except (ValueError, KeyError, TypeError, lzma.LZMAError, EOFError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(f"{path}:{number} holds no dialogue: {error!r}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,27 +18,39 @@ from vist2_memory.sketch.font import default_atlas
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.training.curves import draw_curves, require_matplotlib
 from vist2_memory.training.data import Passages, find_files, read_texts
+from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
 from vist2_memory.training.stages import RECIPES
+from vist2_memory.training.streaming import PIECE, StreamedPassages
+from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import Materials
 from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
-from vist2_memory.training.trainer import Student, Trainer
+from vist2_memory.training.trainer import Progress, Trainer
 
 TOKENIZER_CHARACTERS = 60_000_000
 """How much text the tokenizer is trained on."""
 
 
 def train(
-    recipe: str, data: Path, out: Path, seed: int = 0, start: Path | str | None = None
+    recipe: str,
+    data: Path,
+    out: Path,
+    seed: int = 0,
+    start: Path | str | None = None,
+    execution: Execution | None = None,
+    *,
+    stream: bool = False,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
 
     ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights.
+    ``stream``: read the prose while it is needed, instead of loading it whole.
 
-    ``data`` holds ``prose/train-*.jsonl.xz`` (texts) and ``dialogues/*-train.jsonl.xz``. A run that
-    was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an unknown
-    recipe and ``FileNotFoundError`` when the data is not there.
+    ``data`` holds ``prose/train-*`` (texts, see ``data.read_texts``) and ``dialogues/*-train*``. A
+    run that was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an
+    unknown recipe and ``FileNotFoundError`` when the data is not there.
     """
     require_matplotlib()
     if recipe not in RECIPES:
@@ -46,7 +59,13 @@ def train(
     dialogue_files = find_files(data / "dialogues", "*-train*")
     if recipe == "smoke":
         prose_files = prose_files[:1]
-    prose = [text for file in prose_files for text in read_texts(file)]
+    devices = Devices(execution)
+    prose: Passages
+    if stream:
+        prose = StreamedPassages(prose_files, seed, process=(devices.rank, devices.world))
+    else:
+        texts = [text for file in prose_files for text in read_texts(file)]
+        prose = Passages(texts)
     talks = [dialogue for file in dialogue_files for dialogue in read_dialogues(file)]
     dialogues = [dialogue.text for dialogue in talks]
     torch.manual_seed(seed)
@@ -57,29 +76,41 @@ def train(
     else:
         config = preset("tiny")
         model = Vist2ForConditionalGeneration(config)
-        tokenizer = _tokenizer(out, prose, dialogues, config.get_text_config().vocab_size, seed)
-    student = Student(model.train(), tokenizer)
-    if start is not None:
+        with devices.main_first():
+            samples = beginnings(prose_files, TOKENIZER_CHARACTERS) if stream else texts
+            size = config.get_text_config().vocab_size
+            tokenizer = _tokenizer(out, [*samples, *dialogues], size, seed)
+    student = Student(model, tokenizer)
+    if start is not None and student.spelled is not None:
         student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
     chunker = Chunker(tokenizer, config.chunk_tokens, student.renderer.fits)
-    materials = Materials(
-        Passages(prose), Passages(dialogues), tokenizer, chunker, default_atlas(), talks
-    )
-    Trainer(student, materials, out, seed).run(RECIPES[recipe])
-    save_checkpoint(student.finish(), tokenizer, out / "model")
-    draw_curves(out / "metrics.jsonl", out / "curves.png")
+    materials = Materials(prose, Passages(dialogues), tokenizer, chunker, default_atlas(), talks)
+    Trainer(student, materials, out, seed, execution).run(RECIPES[recipe], progress)
+    if devices.main:
+        save_checkpoint(student.finish(), tokenizer, out / "model")
+        draw_curves(out / "metrics.jsonl", out / "curves.png")
+    devices.wait()
     return out / "model"
 
 
-def _tokenizer(
-    out: Path, prose: list[str], dialogues: list[str], vocab_size: int, seed: int
-) -> Vist2Tokenizer:
+def beginnings(files: Sequence[Path], characters: int) -> Iterator[str]:
+    """Texts from the beginning of each file, about ``characters`` characters of all together."""
+    for file in files:
+        room = characters // len(files)
+        for text in read_texts(file, PIECE):
+            yield text[:room]
+            room -= len(text)
+            if room <= 0:
+                break
+
+
+def _tokenizer(out: Path, texts: Iterable[str], vocab_size: int, seed: int) -> Vist2Tokenizer:
     """The tokenizer of the run in ``out``, trained on a part of the texts if it is new."""
     if not (out / "tokenizer.json").exists():
         rng = random.Random(seed)
-        texts = [*prose, *dialogues]
-        rng.shuffle(texts)
-        share = min(1.0, TOKENIZER_CHARACTERS / sum(map(len, texts)))
-        parts = (text[: int(len(text) * share)] for text in texts)
+        shuffled = list(texts)
+        rng.shuffle(shuffled)
+        share = min(1.0, TOKENIZER_CHARACTERS / sum(map(len, shuffled)))
+        parts = (text[: int(len(text) * share)] for text in shuffled)
         save_tokenizer(train_tokenizer(parts, vocab_size), out)
     return Vist2Tokenizer.load(out)

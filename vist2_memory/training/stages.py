@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+PARTS = ("vision", "aligner", "language", "embeddings", "adapters")
+"""What can be trained: the vision tower, the aligner, the layers of the language model, its tables
+of embeddings and head, LoRA adapters on its layers. The auxiliary head is always trained."""
+OPTIMIZERS = ("muon", "adamw")
+
+
+def parts_of(trainable: str) -> frozenset[str]:
+    """The parts that a stage's ``trainable`` names, joined by "+"."""
+    names = frozenset(trainable.split("+"))
+    return names - {"all"} | (frozenset(PARTS) - {"adapters"} if "all" in names else set())
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -28,13 +39,48 @@ class Stage:
     glyph_weight: float = 0.5
     """Weight of the auxiliary loss: name the glyphs under each visual token."""
     tokens: int = 4096
-    """About how many tokens, visual ones included, an optimizer step reads."""
+    """About how many tokens, visual ones included, an optimizer step reads, on all devices."""
+    trainable: str = "all"
+    """The parts that are trained, joined by "+", of ``PARTS``; "all": all but adapters."""
+    optimizer: str = "muon"
+    """"muon" from random weights, "adamw" for pretrained ones; a new one where this or
+    ``trainable`` changes from stage to stage, else the moments are kept."""
+    lora_rank: int = 16
+    """Rank of the adapters, where they are trained."""
+    growth: float = 0.0
+    """Share of the steps over which the most chunks grow from the fewest to the most."""
 
     def __post_init__(self) -> None:
+        unknown = self.parts - set(PARTS)
+        if unknown:
+            raise ValueError(
+                f"stage {self.name}: trainable={self.trainable!r} names no part of the model: "
+                f"{', '.join(sorted(unknown))}; there are all, {', '.join(PARTS)}"
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"stage {self.name}: optimizer={self.optimizer!r} is none of {OPTIMIZERS}"
+            )
+        if self.lora_rank < 1 or not 0 <= self.growth <= 1:
+            raise ValueError(
+                f"stage {self.name}: lora_rank={self.lora_rank!r} must be at least 1 and "
+                f"growth={self.growth!r} a share"
+            )
         if not 1 <= self.chunks[0] <= self.chunks[1]:
             raise ValueError(f"stage {self.name}: chunks={self.chunks!r} must rise from at least 1")
         if self.steps < 1 or not self.tasks:
             raise ValueError(f"stage {self.name}: it has no steps or no tasks")
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """``trainable`` as a set of ``PARTS``."""
+        return parts_of(self.trainable)
+
+    def most_chunks(self, step: int) -> int:
+        """The most chunks in a memory at ``step``."""
+        fewest, most = self.chunks
+        grown = min(1.0, step / (self.steps * self.growth)) if self.growth else 1.0
+        return most if grown == 1 else round(fewest * (most / fewest) ** grown)
 
     def rate(self, step: int) -> float:
         """The learning rate at ``step`` of this stage."""
@@ -58,4 +104,18 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("recall", {"read": 1, "recite": 1, "continue": 1, "recall": 1}, 4, (2, 4), 1e-3,
               tokens=256),
     ),
+    "paper": (
+        Stage("warm-up", {"read": 1}, 3000, (1, 1), 1e-3, decay=0.5, warmup=200, glyph_weight=1.0,
+              tokens=131_072, trainable="aligner", optimizer="adamw"),
+        Stage("ocr", {"read": 0.5, "recite": 0.5}, 8000, (1, 8), 2e-4, decay=0.2, warmup=200,
+              tokens=131_072, trainable="vision+aligner+embeddings", optimizer="adamw"),
+        Stage("optical-lm", {"continue": 0.7, "recite": 0.2, "read": 0.1}, 12_000, (1, 64), 5e-5,
+              decay=0.3, warmup=500, glyph_weight=0.1, tokens=262_144, optimizer="adamw",
+              growth=0.6),
+        Stage("instruct", {"recall": 0.35, "recall_dialogues": 0.25, "recite": 0.1, "read": 0.1,
+              "continue": 0.2}, 3000, (1, 64), 1e-4, decay=1.0, warmup=100, glyph_weight=0.1,
+              tokens=131_072, trainable="vision+aligner+adapters", optimizer="adamw"),
+    ),
 }  # fmt: skip
+"""The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
+composed of pretrained towers, at sizes chosen here; it was not run."""

@@ -41,6 +41,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write ``tokenizer.json`` into ``folder``."""
+    """Write ``tokenizer.json`` into ``folder``, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.new"))
+    (folder / "tokenizer.new").replace(folder / "tokenizer.json")

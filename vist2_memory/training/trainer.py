@@ -1,35 +1,62 @@
 """The training loop: draw a batch, take the loss, step; one loop for every stage.
 
-Knows stages and tasks by name only. Everything that decides the next step (weights, optimizers, the
-state of the random numbers, the step) is in the checkpoint, so that a run goes on where it stopped.
+Knows stages and tasks by name only, and devices as places that average gradients. Everything that
+decides the next step (weights, optimizers, the random numbers of each process, the place in the
+data, the step) is in the checkpoint, so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
-import os
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vist2_memory.errors import Vist2Error
-from vist2_memory.model.masks import additive
-from vist2_memory.model.modeling import Vist2ForConditionalGeneration
-from vist2_memory.model.tokenizer import Vist2Tokenizer
-from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.training.batches import Batch, Sample, collate, group
-from vist2_memory.training.spelling import SpelledEmbedding
-from vist2_memory.training.stages import Stage
+from vist2_memory.training.checkpoints import (
+    CheckpointError,
+    load_state,
+    random_state,
+    save_state,
+    set_random_state,
+)
+from vist2_memory.training.devices import Devices, Execution
+from vist2_memory.training.metrics import Divergence, MetricsLog, count, summarize
+from vist2_memory.training.stages import Stage, parts_of
+from vist2_memory.training.student import Student, make_optimizers
 from vist2_memory.training.tasks import TASKS, Materials
+
+LOG_EVERY = 20
+"""Steps between lines of the log."""
+
+
+class DivergedError(Vist2Error):
+    """The loss or its gradient is no number any more, or rose far; the last checkpoint is good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is, after a step."""
+
+    stage: str
+    step: int
+    steps: int
+    """Steps of the stage."""
+    loss: float
+    tokens_per_s: float
+    """Of the last step, on all devices."""
+    done: int
+    """Tokens of the recipe up to here, as its stages plan them."""
+    of: int
+    """Tokens of the whole recipe."""
 
 
 def keep_freed_memory() -> None:
@@ -49,81 +76,6 @@ def keep_freed_memory() -> None:
     libc.mallopt(arena_max, 1)
 
 
-MICRO_TOKENS = 2048
-"""Tokens that run at once, padding included; the gradients of a step's micro-batches add up."""
-
-
-class DivergedError(Vist2Error):
-    """The loss is no number any more; the last checkpoint is good."""
-
-
-class Student(nn.Module):
-    """The model in training: with spelled embeddings, and a head that names glyphs."""
-
-    def __init__(self, model: Vist2ForConditionalGeneration, tokenizer: Vist2Tokenizer) -> None:
-        super().__init__()
-        self.model = model
-        text: Any = model.config.text_config
-        self.spelled = SpelledEmbedding(tokenizer.tokens(), text.hidden_size)
-        self.renderer = SketchRenderer(model.config.sketch_geometry)
-        self.glyphs = len(self.renderer.atlas.pixels)
-        cells = self.renderer.geometry.cells_per_strip
-        self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
-
-    def forward(self, batch: Batch, table: Tensor) -> dict[str, Tensor]:
-        """Sums over a batch, with ``table`` as the embeddings of all tokens.
-
-        The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
-        ``glyph`` names and how many ``glyphs_right``.
-        """
-        model, low = self.model, self.model.config.ink[0]
-        scale = (self.model.config.ink[1] - low) / 255
-        patches = batch.patches.float().mul_(scale).add_(low)
-        strips = batch.patch_mask[:, :: model.aligner.patches_per_strip]
-        visual = model.encode(patches, batch.patch_mask)[strips]
-        embeds = F.embedding(batch.input_ids, table)
-        places = batch.input_ids == model.config.visual_token_id
-        embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
-        dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
-        hidden = model.language_model.model(
-            inputs_embeds=embeds,
-            attention_mask=additive(batch.allowed, dtype),
-            position_ids=batch.position_ids,
-            use_cache=False,
-        ).last_hidden_state
-        logits = (hidden.flatten(0, 1)[batch.queries] @ table.T).float()
-        losses = F.cross_entropy(logits, batch.targets, reduction="none")
-        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
-        return {
-            "text": (losses * batch.weights).sum(),
-            "right": (logits.detach().argmax(-1) == batch.targets).sum(),
-            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1), reduction="sum"),
-            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).sum(),
-        }
-
-    def finish(self) -> Vist2ForConditionalGeneration:
-        """The model with the spelled embeddings added up into its own table."""
-        with torch.no_grad():
-            weight: Any = self.model.get_input_embeddings().weight
-            weight.copy_(self.spelled())
-        return self.model
-
-
-def make_optimizers(student: Student) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the towers, AdamW for embeddings, heads, norms and biases."""
-    inside: list[Tensor] = []
-    others: list[Tensor] = []
-    for name, parameter in student.named_parameters():
-        if "embed_tokens" in name or "lm_head" in name:
-            continue  # the spelled table stands in for them
-        matrix = parameter.ndim == 2 and (".layers." in name or "aligner" in name)
-        (inside if matrix else others).append(parameter)
-    return [
-        torch.optim.Muon(inside, lr=0.0, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-
-
 def log_uniform(rng: random.Random, low: int, high: int) -> int:
     """An integer from ``low`` to ``high``, small ones as often as large ones by their ratio."""
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
@@ -132,37 +84,72 @@ def log_uniform(rng: random.Random, low: int, high: int) -> int:
 class Trainer:
     """Runs stages on a model, writes checkpoints and a log of metrics into a folder."""
 
-    def __init__(self, student: Student, materials: Materials, folder: Path, seed: int = 0) -> None:
-        self.student = student
+    def __init__(
+        self,
+        student: Student,
+        materials: Materials,
+        folder: Path,
+        seed: int = 0,
+        execution: Execution | None = None,
+    ) -> None:
+        """Joins the processes of the run, if there are several; each draws its own samples.
+
+        Raises ``Vist2Error`` where accelerate is not installed.
+        """
+        self.execution = execution or Execution()
+        self.devices = Devices(self.execution)
+        self.student = student.to(self.devices.device).train()
         self.materials = materials
         self.folder = folder
-        keep_freed_memory()
-        # On a CPU plain matrix products beat the fused attention's backward pass.
-        student.model.set_attn_implementation("eager")
-        self.rng = random.Random(seed)
-        self.optimizers = make_optimizers(student)
+        language_model: Any = student.model.language_model
+        if self.devices.device.type == "cpu":
+            keep_freed_memory()
+            # On a CPU plain matrix products beat the fused attention's backward pass.
+            student.model.set_attn_implementation("eager")
+        if self.execution.checkpointing:
+            model: Any = student.model
+            newer = getattr(model, "activation_checkpointing_enable", None)  # since 5.23
+            (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        if self.execution.compile:
+            language_model.model.compile(dynamic=True)
+        rank = self.devices.rank
+        self.rng = random.Random(seed if rank == 0 else f"{seed}, process {rank}")
+        self.optimizers: list[torch.optim.Optimizer] = []
         self.stage_name = ""
         self.step = 0
+        self._setup: tuple[str, str, int] | None = None
+        self._divergence = Divergence()
+        self._log = MetricsLog(folder / "metrics.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, stages: tuple[Stage, ...], save_every_s: float = 120.0) -> None:
+    def run(
+        self, stages: tuple[Stage, ...], progress: Callable[[Progress], None] | None = None
+    ) -> None:
         """Run ``stages`` in order, from where the folder's checkpoint stopped if it has one."""
         names = [stage.name for stage in stages]
         self.resume()
         done = names.index(self.stage_name) if self.stage_name in names else 0
-        for stage in stages[done:]:
+        for place in range(done, len(stages)):
+            stage = stages[place]
             if stage.name != self.stage_name:
                 self.stage_name, self.step = stage.name, 0
+                self._divergence = Divergence()
             saved = time.monotonic()
             for metrics in self.steps(stage):
-                if self.step % 20 == 0 or self.step == stage.steps:
-                    self._log(metrics)
-                if time.monotonic() - saved > save_every_s or self.step == stage.steps:
+                if self.step % LOG_EVERY == 0 or self.step == stage.steps:
+                    self._write(metrics)
+                if progress is not None:
+                    progress(self._progress(stages, place, metrics))
+                if self._due(stage, time.monotonic() - saved):
                     self.save()
                     saved = time.monotonic()
 
     def steps(self, stage: Stage) -> Iterator[dict[str, Any]]:
-        """The steps that are left of ``stage``, each with its metrics."""
+        """The steps that are left of ``stage``, each with its metrics.
+
+        Raises ``DivergedError`` before a step that would spoil the weights.
+        """
+        self._set_up((stage.trainable, stage.optimizer, stage.lora_rank))
         while self.step < stage.steps:
             started = time.monotonic()
             drawn = self._draw(stage)
@@ -171,108 +158,183 @@ class Trainer:
                     settings["lr"] = stage.rate(self.step)
                 optimizer.zero_grad(set_to_none=True)
             metrics = self._accumulate(stage, drawn)
-            nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+            self._check(stage, metrics["loss"])
             for optimizer in self.optimizers:
                 optimizer.step()
             self.step += 1
             seconds = round(time.monotonic() - started, 3)
             yield metrics | {"rate": stage.rate(self.step - 1), "seconds": seconds}
 
+    def _set_up(self, setup: tuple[str, str, int]) -> None:
+        """Take new optimizers where what is trained, or how, differs from before.
+
+        ``setup``: a stage's ``trainable``, ``optimizer`` and ``lora_rank``.
+        """
+        if setup == self._setup:
+            return
+        self._setup = setup
+        trainable, optimizer, rank = setup
+        self.student.zero_grad(set_to_none=True)  # what is frozen now counts in no norm
+        self.student.train_only(parts_of(trainable), rank)
+        self.student.to(self.devices.device)
+        self.devices.align(self.student)
+        self.optimizers = make_optimizers(self.student, optimizer)
+
     def _accumulate(self, stage: Stage, drawn: Mapping[str, Sequence[Batch]]) -> dict[str, Any]:
         """Add up the gradients of a step; its metrics.
 
-        Every task weighs its share, however many tokens it has to predict.
+        Every task weighs its share, however many tokens it has to predict. Losses are looked at
+        when all is under way: a device is not waited for between micro-batches.
         """
         shares = sum(stage.tasks.values())
         cells = sum(batch.glyphs.numel() for batches in drawn.values() for batch in batches)
-        total, named = 0.0, Counter[str]()
-        with torch.autocast("cpu", torch.bfloat16):
-            spelled = self.student.spelled()
-        table = spelled.detach().requires_grad_()  # its gradients add up and go back once
-        tasks: dict[str, dict[str, float]] = {}
+        spelled = table = None
+        if self.student.spelled is not None:
+            with self.devices.autocast():
+                spelled = self.student.spelled()
+            # Its gradients add up and go back once.
+            table = spelled.detach().requires_grad_(spelled.requires_grad)
+        rows: list[Tensor] = []
         for task, batches in drawn.items():
             weight = float(sum(batch.weights.sum() for batch in batches))
-            sums = Counter[str]()
-            for batch in batches:
-                with torch.autocast("cpu", torch.bfloat16):
+            counts: list[Tensor] = []
+            for some in batches:
+                batch = some.to(self.devices.device)
+                with self.devices.autocast():
                     out = self.student(batch, table)
                 loss = out["text"] * (stage.tasks[task] / shares / weight)
                 loss = loss + out["glyph"] * (stage.glyph_weight / cells)
-                total += loss.item()
-                if not math.isfinite(total):
-                    raise DivergedError(
-                        f"stage {stage.name}, step {self.step}: the loss is {total}; the last "
-                        f"good checkpoint is in {self.folder}; lower the learning rate"
-                    )
+                counts.append(count(batch, loss, out))
                 loss.backward()
-                sums.update({name: value.item() for name, value in out.items()})
-            asked = sum(len(batch.targets) for batch in batches)
-            tasks[task] = {
-                "text": round(sums["text"] / weight, 4),
-                "right": round(sums["right"] / asked, 4),
-                "text_tokens": sum(batch.text_tokens for batch in batches),
-                "chunks": sum(len(batch.patch_mask) for batch in batches),
-            }
-            named.update(sums)
-        spelled.backward(table.grad)
-        return {
-            "loss": round(total, 4),
-            "tasks": tasks,
-            "glyph": round(named["glyph"] / cells, 4),
-            "glyphs_right": round(named["glyphs_right"] / cells, 4),
-        }
+            rows.append(torch.stack(counts).sum(0))
+        if spelled is not None and table is not None and table.grad is not None:
+            spelled.backward(table.grad)
+        self._average_gradients()
+        return summarize(drawn, self.devices.total(torch.stack(rows)), self.devices.world)
+
+    def _average_gradients(self) -> None:
+        if self.devices.world > 1:
+            trained = [p for p in self.student.parameters() if p.requires_grad]
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.devices.average([p.grad for p in trained if p.grad is not None])
+
+    def _check(self, stage: Stage, loss: float) -> None:
+        """Clip the gradients; raise ``DivergedError`` where a step must not follow."""
+        norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 1.0))
+        if not math.isfinite(loss):
+            problem = f"the loss is {loss}"
+        elif not math.isfinite(norm):
+            problem = f"the norm of the gradients is {norm}"
+        elif self._divergence.add(loss):
+            problem = (
+                f"the mean loss has risen from {self._divergence.least:.2f} far up, to {loss:.2f} "
+                "in this step"
+            )
+        else:
+            return
+        raise DivergedError(
+            f"stage {stage.name}, step {self.step}: {problem}; the last good checkpoint is in "
+            f"{self.folder}; lower the learning rate"
+        )
 
     def _draw(self, stage: Stage) -> dict[str, list[Batch]]:
-        """The micro-batches of a step, by task: about ``stage.tokens`` tokens together."""
+        """The micro-batches of a step, by task: this process's part of ``stage.tokens`` tokens."""
         config = self.student.model.config
         pad, renderer = config.get_text_config().pad_token_id, self.student.renderer
-        shares = sum(stage.tasks.values())
+        shares, most = sum(stage.tasks.values()), stage.most_chunks(self.step)
         drawn: dict[str, list[Batch]] = {}
         for task, share in stage.tasks.items():
             samples: list[Sample] = []
-            room = stage.tokens * share / shares
+            room = stage.tokens * share / shares / self.devices.world
             while room > 0:
-                chunks = log_uniform(self.rng, *stage.chunks)
+                chunks = log_uniform(self.rng, stage.chunks[0], most)
                 samples.append(TASKS[task](self.materials, self.rng, chunks))
                 room -= samples[-1].length(renderer)
             drawn[task] = [
                 collate(some, renderer, config.visual_token_id, pad)
-                for some in group(samples, MICRO_TOKENS, renderer)
+                for some in group(samples, self.execution.micro_tokens, renderer)
             ]
         return drawn
 
-    def _log(self, metrics: dict[str, Any]) -> None:
+    def _write(self, metrics: Mapping[str, Any]) -> None:
         """A line for each task of the step."""
-        row = {"stage": self.stage_name, "step": self.step, "time": round(time.time(), 1)}
-        common = {name: value for name, value in metrics.items() if name != "tasks"}
-        with (self.folder / "metrics.jsonl").open("a") as log:
-            for task, own in metrics["tasks"].items():
-                log.write(json.dumps(row | {"task": task} | own | common) + "\n")
+        if self.devices.main:
+            row = {"stage": self.stage_name, "step": self.step, "time": round(time.time(), 1)}
+            common = {name: value for name, value in metrics.items() if name != "tasks"}
+            self._log.write(row | common, metrics["tasks"])
+
+    def _progress(
+        self, stages: Sequence[Stage], place: int, metrics: Mapping[str, Any]
+    ) -> Progress:
+        stage = stages[place]
+        planned = [each.steps * each.tokens for each in stages]
+        return Progress(
+            stage.name,
+            self.step,
+            stage.steps,
+            metrics["loss"],
+            metrics["tokens"] / max(metrics["seconds"], 1e-3),
+            sum(planned[:place]) + self.step * stage.tokens,
+            sum(planned),
+        )
+
+    def _due(self, stage: Stage, seconds: float) -> bool:
+        """Whether to save now, ``seconds`` after the last time: the same on every process."""
+        every = self.execution.save_every_steps
+        if self.step == stage.steps or (every is not None and self.step % every == 0):
+            return True
+        return self.devices.decide(seconds > self.execution.save_every_s)
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write leaves the one before."""
-        state = {
-            "student": self.student.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "rng": self.rng.getstate(),
-            "torch_rng": torch.get_rng_state(),
-            "stage": self.stage_name,
-            "step": self.step,
+        own = {
+            "python": random_state(self.rng),
+            "torch": self.devices.random_state(),
+            "prose": self.materials.prose.place(),
+            "dialogues": self.materials.dialogues.place(),
         }
-        new = self.folder / "checkpoint.new"
-        torch.save(state, new)
-        os.replace(new, self.folder / "checkpoint.pt")
+        processes = self.devices.gather(own)
+        if self.devices.main:
+            state = {
+                "student": self.student.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "setup": self._setup,
+                "processes": processes,
+                "stage": self.stage_name,
+                "step": self.step,
+                "divergence": asdict(self._divergence),
+                "log_bytes": self._log.size,
+            }
+            save_state(self.folder / "checkpoint.pt", state)
+        self.devices.wait()
 
     def resume(self) -> bool:
-        """Take up the checkpoint of the folder; False when there is none."""
+        """Take up the checkpoint of the folder; False when there is none.
+
+        Raises ``CheckpointError`` for one that is damaged or of another number of processes.
+        """
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=False)
+        state = load_state(path)
+        if len(state["processes"]) != self.devices.world:
+            raise CheckpointError(
+                f"{path} was written by {len(state['processes'])} processes, this run has "
+                f"{self.devices.world}: go on with as many"
+            )
+        self._set_up(tuple(state["setup"]))
         self.student.load_state_dict(state["student"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.rng.setstate(state["rng"])
-        torch.set_rng_state(state["torch_rng"])
+        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            own.load_state_dict(saved)
+        process = state["processes"][self.devices.rank]
+        set_random_state(self.rng, process["python"])
+        self.devices.set_random_state(process["torch"])
+        self.materials.prose.go_to(process["prose"])
+        self.materials.dialogues.go_to(process["dialogues"])
         self.stage_name, self.step = state["stage"], state["step"]
+        self._divergence = Divergence(**state["divergence"])
+        if self.devices.main:
+            self._log.cut(state["log_bytes"])
         return True

@@ -1,0 +1,88 @@
+"""Training in several processes, and in processes that are killed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.checkpoints import save_small
+from tests.support.tokenizers import PROSE
+from tests.support.trainers import small_trainer
+from vist2_memory.training.checkpoints import CheckpointError, load_state
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(what: str, folder: Path) -> None:
+    """Run the script on ``folder``."""
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.support.forked_training", what, str(folder)]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_run_killed_in_every_stage_ends_with_the_weights_and_log_of_an_unbroken_one(
+    tmp_path: Path,
+) -> None:
+    save_small(tmp_path / "start")
+    (tmp_path / "data" / "prose").mkdir(parents=True)
+    (tmp_path / "data" / "dialogues").mkdir()
+    with gzip.open(tmp_path / "data" / "prose" / "train-0.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps({"text": PROSE * 3 + str(i)}) + "\n" for i in range(9))
+    with lzma.open(tmp_path / "data" / "dialogues" / "a-train.jsonl.xz", "wt") as file:
+        turns = [["user", "Shall we meet at noon?"], ["system", "Yes, at the station."]]
+        file.write(json.dumps({"turns": turns * 9}) + "\n")
+    start("killed", tmp_path)
+    whole, broken = (load_state(tmp_path / run / "checkpoint.pt") for run in ("whole", "broken"))
+    for name, value in whole["student"].items():
+        assert torch.equal(value, broken["student"][name]), name
+    models = [tmp_path / run / "model" / "model.safetensors" for run in ("whole", "broken")]
+    assert models[0].read_bytes() == models[1].read_bytes()
+    assert _rows(tmp_path / "whole") == _rows(tmp_path / "broken")
+    assert len(_rows(tmp_path / "whole")) == 5, "a line for each task at the end of a stage"
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("time", "seconds")} for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_two_processes_train_one_model_on_samples_of_their_own(tmp_path: Path) -> None:
+    start("ranks", tmp_path)
+    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert one["weights"] == two["weights"]
+    assert one["losses"] == two["losses"], "metrics are of all processes"
+    assert one["batches"] != two["batches"], "each process has its own samples"
+    assert one["resumed"]
+    assert two["resumed"]
+    assert one["average"] == two["average"] == [[[0.5] * 2] * 3, [1.0] * 2]
+    assert "the loss is nan" in one["stopped"], "a number lost in one process stops them all"
+    assert one["stopped"] == two["stopped"]
+    assert (tmp_path / "broken" / "metrics.jsonl").read_text().count("\n") == 2, "one log"
+    with pytest.raises(CheckpointError, match="written by 2 processes, this run has 1"):
+        small_trainer(tmp_path / "broken").resume()
+
+
+def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"half of a file")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is no checkpoint"):
+        small_trainer(tmp_path).resume()
+    torch.save({"step": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="not written by this version"):
+        small_trainer(tmp_path).resume()

@@ -1,0 +1,100 @@
+"""``vist2 train``: making a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from vist2_memory.training import trainer
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="A name of vist2_memory.training.stages.RECIPES.")],
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Takes checkpoints, metrics and the model.")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="A folder with prose/ and dialogues/: .txt, .jsonl, .xz, .gz, .zst")
+    ],
+    seed: Annotated[int, typer.Option(help="Of the weights and of what is drawn.")] = 0,
+    start: Annotated[
+        str | None, typer.Option(help="A model or checkpoint folder to go on from.")
+    ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Read the prose as it is needed, not all of it at first."),
+    ] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Leave a GPU alone.")] = False,
+    precision: Annotated[str, typer.Option(help="bf16 (autocast), or no: float32.")] = "bf16",
+    micro_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that run at once on a device; gradients add up.")
+    ] = 2048,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Less memory, a third more work.")
+    ] = False,
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="torch.compile for the language model.")
+    ] = False,
+    save_every_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints, beside every 2 minutes.")
+    ] = None,
+) -> None:
+    """Train a model by a recorded recipe; a run that was stopped goes on.
+
+    On several GPUs: accelerate launch --num-processes 8 -m vist2_memory.cli train ...
+    """
+    from vist2_memory.training.devices import Execution
+    from vist2_memory.training.run import train as run
+
+    execution = Execution(
+        cpu=cpu,
+        precision=precision,
+        micro_tokens=micro_tokens,
+        checkpointing=checkpointing,
+        compile=compile_model,
+        save_every_steps=save_every_steps,
+    )
+    with _training_bar() as progress:
+        folder = run(recipe, data, out, seed, start, execution, stream=stream, progress=progress)
+    if _is_main():
+        typer.echo(folder)
+
+
+def _is_main() -> bool:
+    """Whether this is the only process of the run, or the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[trainer.Progress], None]]:
+    """Moves a bar on standard error, where that is a terminal: tokens a second, time left."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    shown = console.is_terminal and _is_main()
+    with Progress(*columns, console=console, disable=not shown, speed_estimate_period=300) as bar:
+        task = bar.add_task("preparing", total=None, figures="")
+
+        def move(at: trainer.Progress) -> None:
+            bar.update(
+                task,
+                description=f"{at.stage} {at.step}/{at.steps}",
+                completed=at.done,
+                total=at.of,
+                figures=f"loss {at.loss:.3f}  {at.tokens_per_s:,.0f} tokens/s",
+            )
+
+        yield move

@@ -1,0 +1,172 @@
+"""The model in training: its embeddings, its auxiliary head, and which of its parts are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vist2_memory.errors import InvalidInputError, Vist2Error
+from vist2_memory.model.masks import additive
+from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from vist2_memory.model.tokenizer import Vist2Tokenizer
+from vist2_memory.sketch.renderer import SketchRenderer
+from vist2_memory.training.batches import Batch
+from vist2_memory.training.spelling import SpelledEmbedding
+
+SPELLED_MOST = 32_768
+"""The largest vocabulary whose letters are held as one matrix."""
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The matrices of the language model that get LoRA adapters."""
+
+
+class Student(nn.Module):
+    """The model in training: with spelled embeddings or its own, and a head that names glyphs."""
+
+    def __init__(
+        self,
+        model: Vist2ForConditionalGeneration,
+        tokenizer: Vist2Tokenizer,
+        spelled: bool | None = None,
+    ) -> None:
+        """``spelled``: whether spelled embeddings stand in for the model's table.
+
+        None: where they can, that is with a head tied to a small table that the tokenizer fills,
+        as models trained from scratch have; a pretrained table is trained as it is. Raises
+        ``InvalidInputError`` where they are asked for and cannot.
+        """
+        super().__init__()
+        self.model = model
+        text: Any = model.config.text_config
+        table, head = self._own_tables()
+        fits = head is table and len(tokenizer) == len(table) <= SPELLED_MOST
+        if spelled and not fits:
+            raise InvalidInputError(
+                f"spelled embeddings need a tied head and a table of at most {SPELLED_MOST} rows, "
+                f"all used: the table has {len(table)} rows, the tokenizer {len(tokenizer)} tokens"
+            )
+        use = fits if spelled is None else spelled
+        self.spelled: SpelledEmbedding | None = (
+            SpelledEmbedding(tokenizer.tokens(), text.hidden_size) if use else None
+        )
+        self.renderer = SketchRenderer(model.config.sketch_geometry)
+        self.glyphs = len(self.renderer.atlas.pixels)
+        cells = self.renderer.geometry.cells_per_strip
+        self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
+        self._adapters: tuple[Any, ...] = ()  # in a tuple, so that it is no part of the module
+
+    def _own_tables(self) -> tuple[Any, Any]:
+        embeddings: Any = self.model.get_input_embeddings()
+        return embeddings.weight, self.model.get_output_embeddings().weight
+
+    def forward(self, batch: Batch, table: Tensor | None = None) -> dict[str, Tensor]:
+        """Sums over a batch, with ``table`` as the embeddings of all tokens, or the model's own.
+
+        The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
+        ``glyph`` names and how many ``glyphs_right``.
+        """
+        model, low = self.model, self.model.config.ink[0]
+        vectors, head = self._own_tables() if table is None else (table, table)
+        scale = (self.model.config.ink[1] - low) / 255
+        patches = batch.patches.float().mul_(scale).add_(low)
+        strips = batch.patch_mask[:, :: model.aligner.patches_per_strip]
+        visual = model.encode(patches, batch.patch_mask)[strips]
+        embeds = F.embedding(batch.input_ids, vectors)
+        places = batch.input_ids == model.config.visual_token_id
+        embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
+        hidden = model.language_model.model(
+            inputs_embeds=embeds,
+            attention_mask=additive(batch.allowed, dtype),
+            position_ids=batch.position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
+        losses = F.cross_entropy(logits, batch.targets, reduction="none")
+        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
+        return {
+            "text": (losses * batch.weights).sum(),
+            "right": (logits.detach().argmax(-1) == batch.targets).sum(),
+            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1), reduction="sum"),
+            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).sum(),
+        }
+
+    def train_only(self, parts: Collection[str], lora_rank: int = 16) -> None:
+        """Freeze all but ``parts`` (see ``stages.PARTS``) and the head that names glyphs.
+
+        LoRA adapters are put in where ``adapters`` are to be trained, and merged into the weights
+        where they no longer are. Raises ``Vist2Error`` where peft is not installed.
+        """
+        if "adapters" in parts and not self._adapters:
+            self._adapt(lora_rank)
+        if "adapters" not in parts:
+            self._merge()
+        for name, parameter in self.named_parameters():
+            part = part_of(name)
+            replaced = part == "embeddings" and self.spelled is not None and "spelled" not in name
+            parameter.requires_grad_(not replaced and (part == "glyphs" or part in parts))
+
+    def _adapt(self, rank: int) -> None:
+        """LoRA (arXiv 2106.09685): a trained product of two narrow matrices beside each matrix."""
+        try:
+            from peft import LoraConfig
+            from peft.tuners.lora import LoraModel
+        except ImportError as error:
+            raise Vist2Error(
+                f"LoRA adapters need peft ({error}): pip install 'vist2-memory[lora]'"
+            ) from error
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(ADAPTED))
+        language_model: Any = self.model.language_model
+        self._adapters = (LoraModel(language_model, config, "default"),)
+
+    def _merge(self) -> None:
+        for adapters in self._adapters:
+            adapters.merge_and_unload()
+        self._adapters = ()
+
+    def finish(self) -> Vist2ForConditionalGeneration:
+        """The model alone: adapters merged, spelled embeddings added up into its own table."""
+        self._merge()
+        if self.spelled is not None:
+            with torch.no_grad():
+                self._own_tables()[0].copy_(self.spelled())
+        return self.model
+
+
+def part_of(name: str) -> str:
+    """The part of a student that its parameter ``name`` belongs to: of ``PARTS``, or "glyphs"."""
+    if "lora_" in name:
+        return "adapters"
+    if name.startswith("glyph_head."):
+        return "glyphs"
+    if name.startswith("spelled.") or "embed_tokens" in name or "lm_head" in name:
+        return "embeddings"
+    if "vision_tower" in name:
+        return "vision"
+    return "aligner" if ".aligner." in name else "language"
+
+
+def make_optimizers(student: Student, kind: str) -> list[torch.optim.Optimizer]:
+    """Optimizers of what is trained.
+
+    ``muon``: Muon for the matrices inside the towers, AdamW for embeddings, heads, norms and
+    biases. ``adamw``: AdamW for all, as pretrained weights are used to.
+    """
+    inside: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in student.named_parameters():
+        if parameter.requires_grad:
+            matrix = parameter.ndim == 2 and (".layers." in name or "aligner" in name)
+            (inside if matrix else others).append(parameter)
+    made: list[torch.optim.Optimizer] = []
+    if inside and kind == "muon":
+        made.append(
+            torch.optim.Muon(inside, lr=0.0, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        )
+    elif inside:
+        made.append(torch.optim.AdamW(inside, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01))
+    made.append(torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0))
+    return made
