@@ -1,0 +1,71 @@
+"""Conversations to be asked about, synthetic ones and real task dialogues, and where facts stand.
+
+Knows no model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from vist2_memory.errors import InvalidInputError
+from vist2_memory.text.transcript import escape
+from vist2_memory.training.dialogues import converse, read_dialogues
+from vist2_memory.training.synthetic import Conversation, Question, generate
+from vist2_memory.training.synthetic.scoring import normalise
+
+Kind: TypeAlias = Literal["synthetic", "dialogues"]
+Source: TypeAlias = Callable[[random.Random, int], Conversation]
+"""Makes a conversation of about so many characters, with at least one question."""
+
+AGES = ("oldest quarter", "second quarter", "third quarter", "newest quarter")
+_TRIES = 1000
+
+
+def source(kind: Kind, data: Path | None = None) -> Source:
+    """Held-out synthetic conversations, or histories of the dialogues in the file ``data``.
+
+    Raises ``InvalidInputError`` for a file that is missing, not needed, or without slots.
+    """
+    if kind == "synthetic":
+        if data is not None:
+            raise InvalidInputError(f"synthetic conversations are made, not read from {data}")
+        return lambda rng, characters: generate(rng, characters=characters, split="heldout")
+    if data is None:
+        raise InvalidInputError("dialogues are read from a file: give --data FILE.jsonl.xz")
+    dialogues = list(read_dialogues(data))
+    if not any(dialogue.slots for dialogue in dialogues):
+        raise InvalidInputError(f"the dialogues in {data} have no slots to ask about")
+
+    def draw(rng: random.Random, characters: int) -> Conversation:
+        for _ in range(_TRIES):
+            conversation = converse(rng, dialogues, characters)
+            if conversation.questions:
+                return conversation
+        raise InvalidInputError(
+            f"{_TRIES} histories of dialogues in {data} have no slot that can be asked for"
+        )
+
+    return draw
+
+
+def values_of(path: Path) -> frozenset[str]:
+    """Every slot value of the dialogues in a file, normalised as answers are."""
+    return frozenset(
+        normalise(value)
+        for dialogue in read_dialogues(path)
+        for mentions in dialogue.slots.values()
+        for _, value in mentions
+    )
+
+
+def told_at(conversation: Conversation, question: Question) -> int:
+    """The character offset in the transcript at which the newest value is told; -1 if nowhere."""
+    if not question.answerable:
+        return -1
+    mark = 1
+    before = sum(mark + len(escape(text)) for _, text in conversation.messages[: question.turn])
+    message = escape(conversation.messages[question.turn][1])
+    return before + mark + max(0, message.lower().find(question.value.lower()))
