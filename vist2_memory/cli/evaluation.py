@@ -109,6 +109,34 @@ def recall(
     _show_figures(figures, as_json)
 
 
+@app.command()
+def perplexity(
+    data: Data,
+    history: Annotated[
+        int, typer.Option(min=1, metavar="TOKENS", help="Text tokens before the scored chunk.")
+    ] = 1000,
+    passages: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 200,
+    seed: Seed = 0,
+    twin: Twin = None,
+    as_json: AsJson = False,
+    model: Model = None,
+) -> None:
+    """Predict text whose history is in visual tokens, and in as many tokens of text."""
+    from vist2_memory.training.evaluate import evaluate_perplexity
+
+    with _engine(model) as engine, progress_bar("perplexity") as progress:
+        figures = evaluate_perplexity(
+            engine,
+            data,
+            history=history,
+            passages=passages,
+            seed=seed,
+            twin=twin,
+            progress=progress,
+        )
+    _show_figures(figures, as_json)
+
+
 @contextmanager
 def _engine(model: str | None) -> Iterator[TorchEngine]:
     """The in-process engine of a model, without any store."""
@@ -134,9 +162,10 @@ def _show_figures(figures: dict[str, Any], as_json: bool) -> None:
                 low_high, count = ((of or {}).get(part) for of in (low_high, count))
             label = f"{name} {part}".strip().replace("_", " ")
             label += f" ({count})" if count is not None else ""
-            why = extra["not_measured"].get(name, "")
-            table.add_row(label, _shown(number), why or "-".join(map(_shown, low_high or ())))
+            table.add_row(label, _shown(number), "–".join(map(_shown, low_high or ())))
     Console().print(table)
+    for name, why in extra["not_measured"].items():
+        typer.echo(f"{name.replace('_', ' ')}: not measured, {why}")
 
 
 def _shown(value: Any) -> str:

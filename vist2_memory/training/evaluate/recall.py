@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -79,11 +78,10 @@ class History:
         def ask(prompt: str) -> str:
             answer = ""
             context = Context("", visual, tail + prompt)
-            with closing(engine.generate(context, params, memory)) as events:
-                for event in events:
-                    answer += event.text if isinstance(event, TextDelta) else ""
-                    if settled(answer):
-                        break
+            for event in engine.generate(context, params, memory):
+                answer += event.text if isinstance(event, TextDelta) else ""
+                if settled(answer):
+                    break
             return answer
 
         return ask
