@@ -25,7 +25,7 @@ from vist2_memory.training.evaluate.histories import source, told_at, values_of
 from vist2_memory.training.evaluate.recall import History
 from vist2_memory.training.evaluate.text_model import TextModel, settled
 from vist2_memory.training.export import save_language_model
-from vist2_memory.training.synthetic import Conversation, Question, generate
+from vist2_memory.training.synthetic import Conversation, Question, generate, is_right
 from vist2_memory.types import Context, Finished, GenerationParams
 
 pytest_plugins = ("tests.support.fixtures",)
@@ -176,6 +176,33 @@ def test_dialogues_without_slots_and_bad_choices_are_refused(tmp_path: Path, tal
     bare = packed(tmp_path / "bare.jsonl.xz", [{"turns": [["user", "Hm."]], "slots": {}}])
     with pytest.raises(InvalidInputError, match="no slots"):
         source("dialogues", bare)
+
+
+RECORD = (
+    "At the beginning of each topic, the USER will say 'I would like to discuss the topic of "
+    "<TOPIC>'. Now the record start. USER: I would like to discuss the topic of the psychology of "
+    "creativity. \n ASSISTANT: Sure! \n USER: Let's discuss the topic of bees. \n ASSISTANT: Bees "
+    "it is. Now the record ends. What is the first topic we discussed? Only give me the name."
+)
+
+
+def test_topics_are_asked_as_far_as_a_record_is_read(tmp_path: Path) -> None:
+    row = {"prompt": RECORD, "topics": ["The psychology of creativity", "Bees"]}
+    draw = source("topics", packed(tmp_path / "topics.jsonl.xz", [row, row]))
+    whole, part = draw(random.Random(0), 10**6), draw(random.Random(0), 70)
+    assert [role for role, _ in whole.messages] == ["user", "assistant"] * 2
+    assert whole.messages[3] == ("assistant", "Bees it is.")
+    assert part.messages == whole.messages[:2]
+    (question,) = part.questions
+    assert question.text == "What is the first topic we discussed?"
+    assert told_at(part, question) == 1 + RECORD.split("USER: ")[1].index("psychology")
+    assert is_right(question, "The psychology of creativity.")
+    assert not is_right(question, "The psychology of creativity, then bees.")
+    with pytest.raises(InvalidInputError, match="--conversations 2 at most"):
+        draw(random.Random(0), 64)
+    bad = packed(tmp_path / "bad.jsonl.xz", [row, {"prompt": "Hm.", "topics": ["a"]}])
+    with pytest.raises(InvalidInputError, match=r"bad\.jsonl\.xz:2 holds no record"):
+        source("topics", bad)
 
 
 def test_a_twin_that_does_not_fit_is_refused(

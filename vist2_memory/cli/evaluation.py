@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -36,6 +36,14 @@ class Kind(StrEnum):
 
     synthetic = "synthetic"
     dialogues = "dialogues"
+    topics = "topics"
+
+
+_KINDS: dict[Kind, Literal["synthetic", "dialogues", "topics"]] = {
+    Kind.synthetic: "synthetic",
+    Kind.dialogues: "dialogues",
+    Kind.topics: "topics",
+}
 
 
 @app.command()
@@ -72,7 +80,8 @@ def readback(
 def recall(
     kind: Annotated[Kind, typer.Option(help="What the histories are.")] = Kind.synthetic,
     data: Annotated[
-        Path | None, typer.Option(help="Dialogues with slots, .jsonl.xz, for --kind dialogues.")
+        Path | None,
+        typer.Option(help="For --kind dialogues or topics: SGD or LongChat as .jsonl.xz."),
     ] = None,
     conversations: Annotated[int, typer.Option(min=1, help="How many to ask about.")] = 200,
     seed: Seed = 12345,
@@ -99,7 +108,7 @@ def recall(
             conversations=conversations,
             seed=seed,
             history=history,
-            kind="dialogues" if kind is Kind.dialogues else "synthetic",
+            kind=_KINDS[kind],
             data=data,
             seen=seen,
             twin=twin,

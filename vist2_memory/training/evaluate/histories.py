@@ -1,4 +1,4 @@
-"""Conversations to be asked about, synthetic ones and real task dialogues, and where facts stand.
+"""Conversations to be asked about, synthetic and real ones, and where their facts stand.
 
 Knows no model.
 """
@@ -13,10 +13,11 @@ from typing import Literal, TypeAlias
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.text.transcript import escape
 from vist2_memory.training.dialogues import converse, read_dialogues
+from vist2_memory.training.evaluate.longchat import beginning, read_topics
 from vist2_memory.training.synthetic import Conversation, Question, generate
 from vist2_memory.training.synthetic.scoring import normalise
 
-Kind: TypeAlias = Literal["synthetic", "dialogues"]
+Kind: TypeAlias = Literal["synthetic", "dialogues", "topics"]
 Source: TypeAlias = Callable[[random.Random, int], Conversation]
 """Makes a conversation of about so many characters, with at least one question."""
 
@@ -25,16 +26,22 @@ _TRIES = 1000
 
 
 def source(kind: Kind, data: Path | None = None) -> Source:
-    """Held-out synthetic conversations, or histories of the dialogues in the file ``data``.
+    """Held-out synthetic conversations; or histories of the dialogues, or the records of topics, in
+    the file ``data``.
 
-    Raises ``InvalidInputError`` for a file that is missing, not needed, or without slots.
+    Raises ``InvalidInputError`` for a file that is missing, not needed, or without questions.
     """
     if kind == "synthetic":
         if data is not None:
             raise InvalidInputError(f"synthetic conversations are made, not read from {data}")
         return lambda rng, characters: generate(rng, characters=characters, split="heldout")
     if data is None:
-        raise InvalidInputError("dialogues are read from a file: give --data FILE.jsonl.xz")
+        raise InvalidInputError(f"{kind} are read from a file: give --data FILE.jsonl.xz")
+    return _dialogues(data) if kind == "dialogues" else _topics(data)
+
+
+def _dialogues(data: Path) -> Source:
+    """Several dialogues to a history, drawn at random."""
     dialogues = list(read_dialogues(data))
     if not any(dialogue.slots for dialogue in dialogues):
         raise InvalidInputError(f"the dialogues in {data} have no slots to ask about")
@@ -47,6 +54,22 @@ def source(kind: Kind, data: Path | None = None) -> Source:
         raise InvalidInputError(
             f"{_TRIES} histories of dialogues in {data} have no slot that can be asked for"
         )
+
+    return draw
+
+
+def _topics(data: Path) -> Source:
+    """The beginnings of the records, each once."""
+    records = list(read_topics(data))
+    rest = iter(records)
+
+    def draw(rng: random.Random, characters: int) -> Conversation:
+        record = next(rest, None)
+        if record is None:
+            raise InvalidInputError(
+                f"{data} has {len(records)} records: ask for --conversations {len(records)} at most"
+            )
+        return beginning(record, characters)
 
     return draw
 

@@ -128,8 +128,9 @@ def evaluate_recall(
 
     Each is asked with the history in visual memory; with no history, and with as much of the newest
     history as text as fits into the same number of tokens (``baselines``); and of the text model in
-    the folder ``twin``. ``kind`` "dialogues" reads ``data``; values that occur in the dialogues of
-    ``seen`` are scored apart. Raises ``InvalidInputError``, and ``ModelError`` for a bad twin.
+    the folder ``twin``. Other kinds than "synthetic" are read from ``data``; answers that are slot
+    values of the dialogues in ``seen`` are scored apart. Raises ``InvalidInputError``, and
+    ``ModelError`` for a bad twin.
     """
     draw = source(kind, data)
     known = values_of(seen) if seen is not None else None
@@ -260,7 +261,7 @@ def _score(
     ):
         for way in ways:
             report.share(way, _parts(told, way), "nothing was asked" if measured else why)
-    why = "dialogues have no such questions" if kind == "dialogues" else "none was asked"
+    why = "none was asked" if kind == "synthetic" else f"{kind} have no such questions"
     report.share("unanswerable_accuracy", _parts(unknown), why)
     report.note(questions=len(told), unanswerable_questions=len(unknown))
     groups: dict[str, Callable[[Answered], str]] = {
