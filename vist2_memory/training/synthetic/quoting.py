@@ -12,11 +12,13 @@ WORDS_BEFORE, WORDS_AFTER = 10, 6
 """Most words of a quote before and after the value."""
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _COMMON = frozenset(
-    "a an and are as at be by can did do does for from had has have he her his how i if in is it its "
-    "me my of on or our she should so that the their them then there they this to was we were what "
-    "when where which who whose will with would you your".split()
+    _WORD.findall(
+        "a an and are as at be by can did do does for from had has have he her his how i if in is "
+        "it its me my of on or our she should so that the their them then there they this to was "
+        "we were what when where which who whose will with would you your"
+    )
 )
-_OPENING = frozenset("a an her his i my our she he the their they we you your".split())
+_OPENING = frozenset(_WORD.findall("a an her his i my our she he the their they we you your"))
 
 
 def quote(said: str, value: str, question: str) -> str:
