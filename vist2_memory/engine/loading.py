@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
+from transformers import PreTrainedModel, Qwen3ForCausalLM
 from transformers.utils import logging
 
-from vist2_memory.errors import InvalidInputError, ModelError
+from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError
 from vist2_memory.model.config import Vist2Config
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+
+_Model = TypeVar("_Model", bound=PreTrainedModel)
 
 
 def find_device(name: str | None) -> torch.device:
@@ -36,22 +39,45 @@ def load_model(
     folder: Path, device: torch.device, dtype: torch.dtype
 ) -> Vist2ForConditionalGeneration:
     """The checkpoint in ``folder``, ready to run; raises ``ModelError`` if it is not whole."""
+    return _load(Vist2ForConditionalGeneration, folder, device, dtype)
+
+
+def load_language_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Qwen3ForCausalLM:
+    """The ordinary Qwen3 checkpoint in ``folder``; raises ``ModelError`` if it is none."""
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelNotFoundError(f"{folder} is no folder of a Qwen3 checkpoint: no config.json")
+    try:
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{config} is no configuration: {error}") from error
+    if kind != "qwen3":
+        raise ModelError(f"the checkpoint in {folder} is of type {kind!r}: a Qwen3 is needed")
+    return _load(Qwen3ForCausalLM, folder, device, dtype)
+
+
+def _load(kind: type[_Model], folder: Path, device: torch.device, dtype: torch.dtype) -> _Model:
     try:
         with _no_progress_bar():
-            loaded: Any = Vist2ForConditionalGeneration.from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            loaded: Any = kind.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                local_files_only=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the model in {folder} cannot be loaded: {error}") from error
-    model: Vist2ForConditionalGeneration
+    model: Any
     model, report = loaded
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report.get(problem):
             names = ", ".join(map(str, sorted(report[problem])[:3]))
             raise ModelError(f"the weights in {folder} do not fit its config: {problem} {names}")
-    model.to(device=device)  # type: ignore[call-arg]
+    model.to(device=device)
     model.train(False)
-    return model
+    loaded_model: _Model = model
+    return loaded_model
 
 
 @contextmanager

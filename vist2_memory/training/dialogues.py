@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.training.data import open_text
 from vist2_memory.training.synthetic import Conversation, Question
+from vist2_memory.training.synthetic.quoting import answer
 
 _ROLES = {"user": "user", "system": "assistant"}
 
@@ -123,15 +125,22 @@ def _question(
     if entity is not None:
         words += f" {'of' if rng.random() < 0.5 else 'for'} {entity}"
     older = {said for _, said in dialogue.slots[slot] if not _alike(said, value)}
+    text = rng.choice(_ASK).replace("{s}", words)
+    role, said = dialogue.turns[turn]
+    [sentence] = [part for part in _sentences(said) if value in part][-1:] or [said]
     return Question(
-        text=rng.choice(_ASK).replace("{s}", words),
-        answer=f"The {words} is {value}.",
+        text=text,
+        answer=answer(role, sentence, value, text),
         value=value,
         kind="changed" if older else "dialogue",
         answerable=True,
         turn=before + turn,
         stale=tuple(sorted(older)),
     )
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text)
 
 
 def _alike(a: str, b: str) -> bool:

@@ -140,6 +140,7 @@ class _Writer:
         clause = render(rng.choice(templates), phrase, speaker, fact.values[version])  # type: ignore[arg-type]
         table = frames.TELL if attribute.by_assistant else frames.STATE
         frame = rng.choice((frames.CHANGE if version else table)[self.split])
+        fact.said = sentence(clause) if "{S}" in frame else clause
         text = frame.replace("{old}", fact.values[version - 1])
         return text.replace("{S}", sentence(clause)).replace("{s}", clause)
 
@@ -176,8 +177,9 @@ class _Writer:
         self.length -= len(last)
         self._say(role, f"{last} {question}")
         reply = rng.choice(frames.SHORT[self.split]).replace("{v}", fact.values[0])
+        fact.said = sentence(reply)
         fact.turns.append(len(self.messages))
-        self._say("user", sentence(reply))
+        self._say("user", fact.said)
         self._say("assistant", rng.choice(frames.ACK))
 
     def _told_by_assistant(self, fact: Fact, version: int) -> None:

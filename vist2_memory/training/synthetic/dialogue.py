@@ -14,7 +14,7 @@ class Question:
 
     text: str
     answer: str
-    """Full sentence: the training target, e.g. "Your cat is called Miso."."""
+    """Full sentence, the training target: `You said: "my cat is called Miso."`."""
     value: str
     """The string that must occur in a right answer; "" when unanswerable."""
     kind: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from vist2_memory.training.synthetic import frames
+from vist2_memory.training.synthetic import frames, quoting
 from vist2_memory.training.synthetic.attributes import Attribute
 from vist2_memory.training.synthetic.cast import ME, Cast
 from vist2_memory.training.synthetic.dialogue import Question, Split
@@ -55,6 +55,8 @@ class Fact:
     subject: Subject
     values: list[str]
     turns: list[int] = field(default_factory=list)
+    said: str = ""
+    """The words in which the newest value was told."""
 
 
 def choose_facts(rng: random.Random, draw: Draw, cast: Cast, count: int) -> list[Fact]:
@@ -106,15 +108,16 @@ def _choose_subject(
 
 
 def ask_fact(rng: random.Random, cast: Cast, split: Split, fact: Fact) -> Question:
-    """A question on the newest value, with the answer in the same words for the subject."""
+    """A question on the newest value; the answer quotes the words in which it was told."""
     attribute = fact.attribute
     phrase = rng.choice(cast.forms(fact.subject))
     value = fact.values[-1]
-    answer = sentence(render(attribute.answer[0], phrase, "assistant", value)) + "."
+    text = question_text(rng, split, attribute, phrase)
     changed = len(fact.values) > 1
+    role = "assistant" if attribute.by_assistant else "user"
     return Question(
-        question_text(rng, split, attribute, phrase),
-        answer,
+        text,
+        quoting.answer(role, fact.said, value, text),
         value,
         "changed" if changed else attribute.kind,
         True,
