@@ -13,7 +13,7 @@ import zstandard
 
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.training import streaming
-from vist2_memory.training.data import find_files, read_texts
+from vist2_memory.training.data import Passages, find_files, read_texts
 from vist2_memory.training.streaming import StreamedPassages
 
 TEXTS = [f"text {i}: " + f"{i} line\n" * (5 + i % 7) for i in range(40)]
@@ -90,6 +90,18 @@ def test_a_stream_goes_on_from_its_place(tmp_path: Path) -> None:
         expected = [passages.draw(rng, 30) for _ in range(150)]
         rng.setstate(state)
         assert [again.draw(rng, 30) for _ in range(150)] == expected
+
+
+def test_a_place_in_other_data_is_refused(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    place = StreamedPassages(files, open_texts=2).place()
+    fewer = StreamedPassages(files[:2], open_texts=2)
+    with pytest.raises(InvalidInputError, match="begun with the files"):
+        fewer.go_to(place)
+    with pytest.raises(InvalidInputError, match="begun without --stream"):
+        fewer.go_to(None)
+    with pytest.raises(InvalidInputError, match="go on with --stream"):
+        Passages(TEXTS).go_to(place)
 
 
 def test_no_more_than_the_open_texts_is_held(

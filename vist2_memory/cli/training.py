@@ -40,9 +40,12 @@ def train(
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more work.")
     ] = False,
-    compile_model: Annotated[
-        bool, typer.Option("--compile", help="torch.compile for the language model.")
-    ] = False,
+    compile_by: Annotated[
+        str | None,
+        typer.Option(
+            "--compile", metavar="BACKEND", help="torch.compile, by inductor for example."
+        ),
+    ] = None,
     save_every_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps between checkpoints, beside every 2 minutes.")
     ] = None,
@@ -59,7 +62,7 @@ def train(
         precision=precision,
         micro_tokens=micro_tokens,
         checkpointing=checkpointing,
-        compile=compile_model,
+        compile=compile_by,
         save_every_steps=save_every_steps,
     )
     with _training_bar() as progress:

@@ -113,7 +113,9 @@ class Passages:
         return None
 
     def go_to(self, place: Any) -> None:
-        """Go on from ``place``, as from :meth:`place`."""
+        """Go on from ``place``, as from :meth:`place`; ``InvalidInputError`` if of other data."""
+        if place is not None:
+            raise InvalidInputError("the run was begun with streamed text: go on with --stream")
 
     def draw(self, rng: random.Random, characters: int) -> str:
         """A passage of ``characters`` characters, shorter only where its text is."""

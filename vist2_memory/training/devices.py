@@ -34,8 +34,8 @@ class Execution:
     """Tokens that run at once on a device, padding included; the gradients of a step add up."""
     checkpointing: bool = False
     """Keep one activation a layer and compute the others again in the backward pass."""
-    compile: bool = False
-    """Compile the language model with ``torch.compile``."""
+    compile: str | None = None
+    """The backend of ``torch.compile``, such as ``inductor``, for the language model's layers."""
     save_every_s: float = 120.0
     """Seconds between checkpoints, at most; the end of a stage is always saved."""
     save_every_steps: int | None = None

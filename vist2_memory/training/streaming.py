@@ -77,13 +77,24 @@ class StreamedPassages(Passages):
     def place(self) -> Any:
         """Where every open text stands, and which is read next."""
         return {
+            "files": [file.name for file in self._files],
             "next": [self._epoch, self._turn, self._number],
             "open": [[text.file, text.number, text.read] for text in self._open],
             "short": self._short,
         }
 
     def go_to(self, place: Any) -> None:
-        """Read again what was open, and go on from there."""
+        """Read again what was open, and go on from there.
+
+        Raises ``InvalidInputError`` when the run was begun with other data, or without streaming.
+        """
+        names = [file.name for file in self._files]
+        if place is None or place["files"] != names:
+            raise InvalidInputError(
+                "the run was begun "
+                + ("without --stream" if place is None else f"with the files {place['files']}")
+                + f", it cannot go on by streaming {names}"
+            )
         self._epoch, self._turn, self._number = place["next"]
         self._texts_ahead = self._read_on()
         self._short = place["short"]

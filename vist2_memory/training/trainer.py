@@ -101,7 +101,6 @@ class Trainer:
         self.student = student.to(self.devices.device).train()
         self.materials = materials
         self.folder = folder
-        language_model: Any = student.model.language_model
         if self.devices.device.type == "cpu":
             keep_freed_memory()
             # On a CPU plain matrix products beat the fused attention's backward pass.
@@ -110,8 +109,9 @@ class Trainer:
             model: Any = student.model
             newer = getattr(model, "activation_checkpointing_enable", None)  # since 5.23
             (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
-        if self.execution.compile:
-            language_model.model.compile(dynamic=True)
+        if self.execution.compile is not None:
+            language_model: Any = student.model.language_model
+            language_model.model.compile(backend=self.execution.compile, dynamic=True)
         rank = self.devices.rank
         self.rng = random.Random(seed if rank == 0 else f"{seed}, process {rank}")
         self.optimizers: list[torch.optim.Optimizer] = []
