@@ -20,8 +20,8 @@ from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.text.transcript import MARKS, READ
 from vist2_memory.training.batches import Batch, Block, Sample, collate, group
 from vist2_memory.training.data import Passages, find_files, read_texts
-from vist2_memory.training.evaluate import distance, evaluate_readback, evaluate_recall
 from vist2_memory.training.dialogues import Dialogue
+from vist2_memory.training.evaluate import distance, evaluate_readback, evaluate_recall
 from vist2_memory.training.export import save_checkpoint, save_language_model
 from vist2_memory.training.spelling import SpelledEmbedding
 from vist2_memory.training.stages import RECIPES, Stage

@@ -171,10 +171,11 @@ def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> S
             "the task recall_dialogues needs dialogues with slots, there are none"
         )
     characters = int(chunks * materials.chunker.chunk_tokens * 3.2)
-    while True:
+    for _ in range(100):
         conversation = converse(rng, materials.talks, characters)
         if conversation.questions:
             return _asked(materials, rng, conversation)
+    raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
 def write_turns(messages: Iterable[tuple[str, str]]) -> str:
