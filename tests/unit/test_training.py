@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.text.transcript import MARKS, READ
-from vist2_memory.training.batches import Batch, Block, Sample, collate
+from vist2_memory.training.batches import Batch, Block, Sample, collate, group
 from vist2_memory.training.data import Passages, find_files, read_texts
+from vist2_memory.training.dialogues import Dialogue
 from vist2_memory.training.evaluate import distance, evaluate_readback, evaluate_recall
 from vist2_memory.training.export import save_checkpoint, save_language_model
 from vist2_memory.training.spelling import SpelledEmbedding
@@ -33,7 +35,10 @@ TALK = Passages(["Shall we meet at noon?\nYes, at the station.\nBring the map, p
 def materials() -> Materials:
     processor = Vist2Processor(small_config(), TOKENIZER)
     prose = Passages([PROSE * 6])
-    return Materials(prose, TALK, TOKENIZER, processor.chunker, processor.renderer.atlas)
+    turns = (("user", "A table at Cabalen for 6 pm."), ("assistant", "Their number is 650-588."))
+    slots = {"restaurant_name": [(0, "Cabalen")], "phone_number": [(1, "650-588")]}
+    talks = [Dialogue(turns, slots)]
+    return Materials(prose, TALK, TOKENIZER, processor.chunker, processor.renderer.atlas, talks)
 
 
 def trainer(folder: Path, seed: int = 3) -> Trainer:
@@ -90,6 +95,19 @@ def test_recall_supervises_answers_and_the_mark_that_ends_them() -> None:
         begins = [i for i in wanted if i - 1 not in wanted]
         assert all(block.ids[i - 1] == TOKENIZER.id(MARKS["assistant"]) for i in begins)
         assert sum(block.ids[i] in marks for i in wanted) == len(begins)
+
+
+def test_groups_hold_samples_of_like_length_and_lose_none() -> None:
+    renderer = Vist2Processor(small_config(), TOKENIZER).renderer
+    samples = [Sample([], [Block(0, [1] * n, [1.0] * n)]) for n in (50, 5, 48, 6, 200, 5)]
+    groups = list(group(samples, 110, renderer))
+    lengths = [[sample.length(renderer) for sample in some] for some in groups]
+    assert lengths == [[5, 5, 6], [48, 50], [200]]
+
+
+def test_without_dialogues_their_task_says_so() -> None:
+    with pytest.raises(InvalidInputError, match="needs dialogues"):
+        TASKS["recall_dialogues"](replace(materials(), talks=()), random.Random(1), 2)
 
 
 def test_read_supervises_the_text_of_the_chunk() -> None:

@@ -93,14 +93,18 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
 def converse(rng: random.Random, dialogues: Sequence[Dialogue], characters: int) -> Conversation:
     """Dialogues one after another, about ``characters`` characters, with questions on their slots.
 
+    None comes twice: of few dialogues, the conversation may be shorter.
     A slot is asked for only where the question has one answer: it occurs in one dialogue alone, or
     is asked of the one thing that its dialogue is about. The newest value counts.
     """
-    chosen: list[Dialogue] = []
+    picked: dict[int, Dialogue] = {}
     length = 0
-    while length < characters:
-        chosen.append(rng.choice(dialogues))
-        length += len(chosen[-1].text)
+    while length < characters and len(picked) < len(dialogues):
+        place = rng.randrange(len(dialogues))
+        if place not in picked:
+            picked[place] = dialogues[place]
+            length += len(dialogues[place].text)
+    chosen = list(picked.values())
     turns: list[tuple[str, str]] = []
     questions: list[Question] = []
     seen = Counter(slot for dialogue in chosen for slot in dialogue.slots)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.validation import check_role
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.font import GlyphAtlas
@@ -72,7 +73,7 @@ Task = Callable[[Materials, random.Random, int], Sample]
 
 def read(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     """Read one chunk out from its beginning (OCR)."""
-    text = materials.noise(rng) if rng.random() < 0.08 else materials.chunks(rng, 1)[0]
+    text = materials.noise(rng) if rng.random() < 0.2 else materials.chunks(rng, 1)[0]
     ids = materials.tokenizer.encode(READ + text + END)
     return Sample([text], [Block(1, ids, [1.0] * len(ids))])
 
@@ -165,11 +166,16 @@ def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sampl
 
 def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     """Answer questions on the slots of real task dialogues."""
+    if not materials.talks:
+        raise InvalidInputError(
+            "the task recall_dialogues needs dialogues with slots, there are none"
+        )
     characters = int(chunks * materials.chunker.chunk_tokens * 3.2)
-    while True:
+    for _ in range(100):
         conversation = converse(rng, materials.talks, characters)
         if conversation.questions:
             return _asked(materials, rng, conversation)
+    raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
 def write_turns(messages: Iterable[tuple[str, str]]) -> str:
