@@ -184,6 +184,14 @@ def test_a_stage_rises_holds_and_falls() -> None:
     assert stage.rate(100) == pytest.approx(0.1)
 
 
+def test_parts_can_have_rates_of_their_own() -> None:
+    stage = Stage("x", {"read": 1}, 100, (1, 1), 1.0, decay=0, warmup=1, rates={"vision": 0.1})
+    assert stage.rate(50, "vision") == pytest.approx(0.1)
+    assert stage.rate(50, "language") == stage.rate(50, "rest") == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="rates"):
+        Stage("x", {"read": 1}, 1, (1, 1), 1.0, rates={"tower": 0.1})
+
+
 def test_every_recipe_names_tasks_that_exist_and_stages_once() -> None:
     for stages in RECIPES.values():
         assert {task for stage in stages for task in stage.tasks} <= set(TASKS)

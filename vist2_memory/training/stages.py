@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PARTS = ("vision", "aligner", "language", "embeddings", "adapters")
 """What can be trained: the vision tower, the aligner, the layers of the language model, its tables
 of embeddings and head, LoRA adapters on its layers. The auxiliary head is always trained."""
 OPTIMIZERS = ("muon", "adamw")
+RATED = ("vision", "language", "rest")
+"""What can have a rate of its own: the matrices of vision tower and aligner, those of the language
+model, and the rest (embeddings, heads, norms, biases)."""
 
 
 def parts_of(trainable: str) -> frozenset[str]:
@@ -49,6 +52,8 @@ class Stage:
     """Rank of the adapters, where they are trained."""
     growth: float = 0.0
     """Share of the steps over which the most chunks grow from the fewest to the most."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Rates of what ``RATED`` names, relative to ``learning_rate``; 1 for what is left out."""
 
     def __post_init__(self) -> None:
         unknown = self.parts - set(PARTS)
@@ -68,6 +73,8 @@ class Stage:
             )
         if not 1 <= self.chunks[0] <= self.chunks[1]:
             raise ValueError(f"stage {self.name}: chunks={self.chunks!r} must rise from at least 1")
+        if not set(self.rates) <= set(RATED):
+            raise ValueError(f"stage {self.name}: rates={self.rates!r} may name only {RATED}")
         if self.steps < 1 or not self.tasks:
             raise ValueError(f"stage {self.name}: it has no steps or no tasks")
 
@@ -82,22 +89,33 @@ class Stage:
         grown = min(1.0, step / (self.steps * self.growth)) if self.growth else 1.0
         return most if grown == 1 else round(fewest * (most / fewest) ** grown)
 
-    def rate(self, step: int) -> float:
-        """The learning rate at ``step`` of this stage."""
+    def rate(self, step: int, part: str = "language") -> float:
+        """The learning rate of ``part``, one of ``RATED``, at ``step`` of this stage."""
         falling = max(1.0, self.steps * self.decay)
         left = min(1.0, (self.steps - step) / falling)
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * (0.1 + 0.9 * left)
+        peak = self.learning_rate * self.rates.get(part, 1.0)
+        return peak * min(1.0, (step + 1) / self.warmup) * (0.1 + 0.9 * left)
 
+
+_SETTLED = {"vision": 0.1, "rest": 0.25}
+"""Rates when sketches can be read: what the language model reads should hold still."""
+_FIND = {"read": 0.25, "recite": 0.25, "recall_plain": 0.3, "recall": 0.2}
+_ANSWER = {"read": 0.2, "recite": 0.2, "recall_plain": 0.2, "recall": 0.3, "recall_dialogues": 0.1}
+_RECALL = {"read": 0.2, "recite": 0.15, "recall_plain": 0.05, "recall": 0.45,
+           "recall_dialogues": 0.15}  # fmt: skip
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "tiny": (
-        Stage("read", {"read": 1}, 3600, (1, 1), 2e-3, decay=0.25, glyph_weight=1.0),
-        Stage("answer", {"read": 0.3, "recite": 0.15, "recall": 0.55}, 2000, (1, 4), 1.2e-3,
-              decay=0.0, glyph_weight=0.3),
-        Stage("extend", {"read": 0.2, "recite": 0.15, "recall": 0.65}, 1300, (2, 24), 1.2e-3,
-              decay=1.0, glyph_weight=0.3),
-        Stage("settle", {"read": 0.3, "recite": 0.1, "recall": 0.6}, 850, (1, 12), 7e-4,
-              decay=1.0, glyph_weight=0.3),
+        Stage("read", {"read": 1}, 1150, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
+        Stage("find", _FIND, 380, (1, 6), 1e-3, decay=0, glyph_weight=0.3, tokens=6144),
+        Stage("answer", _ANSWER, 245, (1, 8), 1e-3, decay=0, warmup=1, glyph_weight=0.3,
+              tokens=6144),
+        Stage("sharpen", _RECALL, 490, (1, 8), 7e-4, decay=0, warmup=1, glyph_weight=0.3,
+              tokens=6144, rates=_SETTLED),
+        Stage("extend", _RECALL, 240, (1, 24), 6e-4, decay=0, warmup=1, glyph_weight=0.3,
+              tokens=6144, rates=_SETTLED),
+        Stage("settle", _RECALL, 380, (1, 72), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
+              tokens=6144, rates=_SETTLED),
     ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),

@@ -153,14 +153,19 @@ def make_optimizers(student: Student, kind: str) -> list[torch.optim.Optimizer]:
     """Optimizers of what is trained.
 
     ``muon``: Muon for the matrices inside the towers, AdamW for embeddings, heads, norms and
-    biases. ``adamw``: AdamW for all, as pretrained weights are used to.
+    biases. ``adamw``: AdamW for all, as pretrained weights are used to. Each group names its
+    ``part``, one of ``stages.RATED``.
     """
-    inside: list[Tensor] = []
-    others: list[Tensor] = []
+    groups: dict[str, list[Tensor]] = {"vision": [], "language": [], "rest": []}
     for name, parameter in student.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim == 2 and (".layers." in name or "aligner" in name)
-            (inside if matrix else others).append(parameter)
+            part = "language" if "language_model" in name else "vision"
+            groups[part if matrix else "rest"].append(parameter)
+    inside: list[dict[str, Any]] = [
+        {"params": groups[part], "part": part} for part in ("vision", "language") if groups[part]
+    ]
+    rest = {"params": groups["rest"], "part": "rest"}
     made: list[torch.optim.Optimizer] = []
     if inside and kind == "muon":
         made.append(
@@ -168,5 +173,5 @@ def make_optimizers(student: Student, kind: str) -> list[torch.optim.Optimizer]:
         )
     elif inside:
         made.append(torch.optim.AdamW(inside, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01))
-    made.append(torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0))
+    made.append(torch.optim.AdamW([rest], lr=0.0, betas=(0.9, 0.95), weight_decay=0.0))
     return made

@@ -155,7 +155,7 @@ class Trainer:
             drawn = self._draw(stage)
             for optimizer in self.optimizers:
                 for settings in optimizer.param_groups:
-                    settings["lr"] = stage.rate(self.step)
+                    settings["lr"] = stage.rate(self.step, settings["part"])
                 optimizer.zero_grad(set_to_none=True)
             metrics = self._accumulate(stage, drawn)
             self._check(stage, metrics["loss"])
