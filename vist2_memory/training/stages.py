@@ -110,7 +110,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("find", _FIND, 380, (1, 6), 1e-3, decay=0, glyph_weight=0.3, tokens=6144),
         Stage("answer", _ANSWER, 245, (1, 8), 1e-3, decay=0, warmup=1, glyph_weight=0.3,
               tokens=6144),
-        Stage("sharpen", _RECALL, 490, (1, 8), 7e-4, decay=0, warmup=1, glyph_weight=0.3,
+        Stage("sharpen", _RECALL, 500, (1, 8), 7e-4, decay=0, warmup=1, glyph_weight=0.3,
               tokens=6144, rates=_SETTLED),
         Stage("extend", _RECALL, 240, (1, 24), 6e-4, decay=0, warmup=1, glyph_weight=0.3,
               tokens=6144, rates=_SETTLED),
