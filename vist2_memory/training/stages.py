@@ -116,6 +116,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=6144, rates=_SETTLED),
         Stage("settle", _RECALL, 380, (1, 72), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
               tokens=6144, rates=_SETTLED),
+        Stage("polish", _RECALL, 270, (1, 40), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
+              tokens=6144, rates=_SETTLED),
     ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),
