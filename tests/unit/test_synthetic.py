@@ -132,10 +132,22 @@ def test_changes_have_stale_values(samples: dict[Split, list[Conversation]]) -> 
     assert all(not q.stale for q in questions if q.kind != "changed")
 
 
+def test_an_answer_quotes_the_message_that_told_it(
+    samples: dict[Split, list[Conversation]],
+) -> None:
+    for conversation in samples["train"] + samples["heldout"]:
+        for question in conversation.questions:
+            if question.answerable:
+                role, text = conversation.messages[question.turn]
+                who, _, quoted = question.answer.partition(' said: "')
+                assert who == ("You" if role == "user" else "I")
+                assert quoted.removesuffix('."') in text
+
+
 def test_unanswerable_ones_were_never_told(samples: dict[Split, list[Conversation]]) -> None:
     asked = unknown = 0
     for conversation in samples["train"] + samples["heldout"]:
-        told = {q.answer[: q.answer.rfind(q.value)] for q in conversation.questions if q.value}
+        told = {q.text for q in conversation.questions if q.answerable}
         for question in conversation.questions:
             asked += 1
             if not question.answerable:
@@ -144,7 +156,7 @@ def test_unanswerable_ones_were_never_told(samples: dict[Split, list[Conversatio
                 assert question.turn == -1
                 assert not question.value
                 assert is_right(question, question.answer)
-                assert question.answer not in told
+                assert question.text not in told
     assert 0.08 < unknown / asked < 0.2
 
 

@@ -125,7 +125,7 @@ PINNED_PROMPTS = (
 def recall(materials: Materials, rng: random.Random, chunks: int, plain: float = 0.0) -> Sample:
     """Answer questions about a synthetic conversation that lies in memory.
 
-    ``plain``: the share of facts told in the very words of the answer.
+    ``plain``: the share of facts told in their standard wording.
     """
     characters = max(300, int(chunks * materials.chunker.chunk_tokens * 3.2))
     conversation = generate(
@@ -160,7 +160,7 @@ def _asked(materials: Materials, rng: random.Random, conversation: Conversation)
 
 
 def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sample:
-    """Answer questions about facts that were told in the words of the answer."""
+    """Answer questions about facts that were told in a standard wording."""
     return recall(materials, rng, chunks, plain=1.0)
 
 

@@ -21,6 +21,7 @@ class Attribute:
     """Indirect questions: "where {who} [live|lives]", for "Do you remember ..."."""
     about_held: tuple[str, ...]
     answer: tuple[str, ...]
+    """The standard wording, as the assistant says it back; answers to questions quote instead."""
     request: tuple[str, ...] = ()
     """What the user asks for first, where the assistant states the fact."""
     change: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ def generate(
 
     `facts` is their number (by default one in 200 to 350 characters, at times denser or sparser);
     `filler` returns a passage of outside prose for part of the filling; `plain` is the share of
-    facts that are told in the very words of the answer, an easy beginning for training. The same
+    facts that are told in their standard wording, an easy beginning for training. The same
     state of `rng` gives the same conversation. Raises ValueError for fewer than 200 characters, for
     a negative number of facts, and for another split.
     """
