@@ -83,7 +83,7 @@ def train(
     student = Student(model, tokenizer)
     if start is not None and student.spelled is not None:
         student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
-    chunker = Chunker(tokenizer, config.chunk_tokens, student.renderer.fits)
+    chunker = Chunker(tokenizer, config.chunk_tokens, student.fits)
     materials = Materials(prose, Passages(dialogues), tokenizer, chunker, default_atlas(), talks)
     Trainer(student, materials, out, seed, execution).run(RECIPES[recipe], progress)
     if devices.main:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 PARTS = ("vision", "aligner", "language", "embeddings", "adapters")
 """What can be trained: the vision tower, the aligner, the layers of the language model, its tables
@@ -51,7 +52,18 @@ class Stage:
     lora_rank: int = 16
     """Rank of the adapters, where they are trained."""
     growth: float = 0.0
-    """Share of the steps over which the most chunks grow from the fewest to the most."""
+    """Share of the steps over which all that is scheduled goes from its beginning to its end: the
+    most chunks (from the fewest), and what ``first_...`` fields say. 0: at its end from the start.
+    """
+    first_tasks: Mapping[str, float] = field(default_factory=dict)
+    """The mix at the beginning, which moves to ``tasks``; empty: ``tasks`` all along."""
+    first_chunk_share: float = 1.0
+    """Tokens of a chunk at the beginning, as a share of the model's, to which they grow."""
+    strips: Mapping[int, float] = field(default_factory=dict)
+    """The model's geometries, by their patches a strip, with the share of the micro-batches that
+    are drawn in each; empty: all that it has, alike."""
+    first_strips: Mapping[int, float] = field(default_factory=dict)
+    """The shares at the beginning, which move to ``strips``; empty: ``strips`` all along."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Rates of what ``RATED`` names, relative to ``learning_rate``; 1 for what is left out."""
 
@@ -77,17 +89,64 @@ class Stage:
             raise ValueError(f"stage {self.name}: rates={self.rates!r} may name only {RATED}")
         if self.steps < 1 or not self.tasks:
             raise ValueError(f"stage {self.name}: it has no steps or no tasks")
+        if not 0 < self.first_chunk_share <= 1:
+            raise ValueError(
+                f"stage {self.name}: first_chunk_share={self.first_chunk_share!r} must be a share"
+            )
+        for name in ("tasks", "first_tasks", "strips", "first_strips"):
+            mix = getattr(self, name)
+            if mix and (min(mix.values()) < 0 or not sum(mix.values())):
+                raise ValueError(f"stage {self.name}: {name}={mix!r} must be shares, some above 0")
+        if self.first_strips and not self.strips:
+            raise ValueError(f"stage {self.name}: first_strips needs strips to move to")
+        if not self.growth and (
+            self.first_tasks or self.first_strips or self.first_chunk_share < 1
+        ):
+            raise ValueError(f"stage {self.name}: growth=0 leaves no step for what comes first")
 
     @property
     def parts(self) -> frozenset[str]:
         """``trainable`` as a set of ``PARTS``."""
         return parts_of(self.trainable)
 
+    def grown(self, step: int) -> float:
+        """How far what is scheduled has come at ``step``, from 0 to 1."""
+        return min(1.0, step / (self.steps * self.growth)) if self.growth else 1.0
+
     def most_chunks(self, step: int) -> int:
         """The most chunks in a memory at ``step``."""
         fewest, most = self.chunks
-        grown = min(1.0, step / (self.steps * self.growth)) if self.growth else 1.0
+        grown = self.grown(step)
         return most if grown == 1 else round(fewest * (most / fewest) ** grown)
+
+    def chunk_tokens(self, step: int, full: int) -> int:
+        """Tokens of a chunk at ``step``, for a model whose chunks have ``full``."""
+        first = self.first_chunk_share
+        return max(1, round(full * (first + (1 - first) * self.grown(step))))
+
+    def task_shares(self, step: int) -> dict[str, float]:
+        """The tasks of ``step`` and the share of each, together 1."""
+        return _between(self.first_tasks or self.tasks, self.tasks, self.grown(step))
+
+    def strip_shares(self, step: int, offered: Sequence[int]) -> dict[int, float]:
+        """The patches a strip of ``step`` and the share of each, together 1.
+
+        ``offered``: those that the model has. Raises ``ValueError`` where the stage names another.
+        """
+        end = self.strips or dict.fromkeys(offered, 1.0)
+        missing = {*end, *self.first_strips} - set(offered)
+        if missing:
+            raise ValueError(
+                f"stage {self.name}: strips of {sorted(missing)} patches are to be trained, the "
+                f"model has geometries of {sorted(offered)}"
+            )
+        return _between(self.first_strips or end, end, self.grown(step))
+
+    def shrunk(self) -> Stage:
+        """Itself in a few short steps, to see that all which it needs is there."""
+        fewest, most = self.chunks
+        chunks = (min(fewest, 2), min(most, 4))
+        return replace(self, steps=3, tokens=min(self.tokens, 512), chunks=chunks, warmup=1)
 
     def rate(self, step: int, part: str = "language") -> float:
         """The learning rate of ``part``, one of ``RATED``, at ``step`` of this stage."""
@@ -95,6 +154,21 @@ class Stage:
         left = min(1.0, (self.steps - step) / falling)
         peak = self.learning_rate * self.rates.get(part, 1.0)
         return peak * min(1.0, (step + 1) / self.warmup) * (0.1 + 0.9 * left)
+
+
+_Key = TypeVar("_Key")
+
+
+def _between(
+    first: Mapping[_Key, float], last: Mapping[_Key, float], way: float
+) -> dict[_Key, float]:
+    """The shares ``way`` (0 to 1) from one mix to another; those of nothing are left out."""
+    of_first, of_last = sum(first.values()), sum(last.values())
+    shares = {
+        key: (1 - way) * first.get(key, 0) / of_first + way * last.get(key, 0) / of_last
+        for key in dict.fromkeys((*last, *first))
+    }
+    return {key: share for key, share in shares.items() if share}
 
 
 _SETTLED = {"vision": 0.1, "rest": 0.25}
@@ -127,11 +201,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "paper": (
         Stage("warm-up", {"read": 1}, 3000, (1, 1), 1e-3, decay=0.5, warmup=200, glyph_weight=1.0,
               tokens=131_072, trainable="aligner", optimizer="adamw"),
-        Stage("ocr", {"read": 0.5, "recite": 0.5}, 8000, (1, 8), 2e-4, decay=0.2, warmup=200,
-              tokens=131_072, trainable="vision+aligner+embeddings", optimizer="adamw"),
+        Stage("ocr", {"read": 0.2, "ocr": 0.5, "recite": 0.3}, 8000, (1, 8), 2e-4, decay=0.2,
+              warmup=200, tokens=131_072, trainable="vision+aligner+embeddings", optimizer="adamw",
+              growth=0.3, first_tasks={"read": 0.8, "ocr": 0.2}, first_chunk_share=0.5),
         Stage("optical-lm", {"continue": 0.7, "recite": 0.2, "read": 0.1}, 12_000, (1, 64), 5e-5,
               decay=0.3, warmup=500, glyph_weight=0.1, tokens=262_144, optimizer="adamw",
-              growth=0.6),
+              growth=0.6, first_tasks={"continue": 0.3, "recite": 0.4, "ocr": 0.2, "read": 0.1}),
         Stage("instruct", {"recall": 0.35, "recall_dialogues": 0.25, "recite": 0.1, "read": 0.1,
               "continue": 0.2}, 3000, (1, 64), 1e-4, decay=1.0, warmup=100, glyph_weight=0.1,
               tokens=131_072, trainable="vision+aligner+adapters", optimizer="adamw"),
