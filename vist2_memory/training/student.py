@@ -19,6 +19,8 @@ from vist2_memory.training.spelling import SpelledEmbedding
 
 SPELLED_MOST = 32_768
 """The largest vocabulary whose letters are held as one matrix."""
+NAMED_EVERY = 4
+"""Of so many visual tokens one has its glyphs named; the head has more outputs than the rest."""
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The matrices of the language model that get LoRA adapters."""
 
@@ -86,12 +88,16 @@ class Student(nn.Module):
         ).last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
-        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
+        first = int(torch.randint(min(NAMED_EVERY, len(visual)), ()))
+        some = torch.arange(first, len(visual), NAMED_EVERY, device=visual.device)
+        shown = self.glyph_head(visual[some]).float().view(-1, self.glyphs)
+        drawn = batch.glyphs[some].reshape(-1)
+        times = len(visual) / len(some)
         return {
             "text": (losses * batch.weights).sum(),
             "right": (logits.detach().argmax(-1) == batch.targets).sum(),
-            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1), reduction="sum"),
-            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).sum(),
+            "glyph": F.cross_entropy(shown, drawn, reduction="sum") * times,
+            "glyphs_right": (shown.detach().argmax(-1) == drawn).sum() * times,
         }
 
     def train_only(self, parts: Collection[str], lora_rank: int = 16) -> None:
