@@ -140,8 +140,11 @@ def ocr(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     rng.shuffle(turns)
     blocks = []
     for start in range(0, min(chunks, MOST_TURNS), TURNS):
-        some = turns[start : start + TURNS]
-        ids, weights = ([x for turn in some for x in turn[part]] for part in (0, 1))
+        ids: list[int] = []
+        weights: list[float] = []
+        for turn, weighed in turns[start : start + TURNS]:
+            ids += turn
+            weights += weighed
         blocks.append(Block(chunks, ids, weights))
     return Sample(texts, blocks)
 
