@@ -146,7 +146,7 @@ class Stage:
         """Itself in a few short steps, to see that all which it needs is there."""
         fewest, most = self.chunks
         chunks = (min(fewest, 2), min(most, 4))
-        return replace(self, steps=3, tokens=min(self.tokens, 512), chunks=chunks, warmup=1)
+        return replace(self, steps=2, tokens=min(self.tokens, 256), chunks=chunks, warmup=1)
 
     def rate(self, step: int, part: str = "language") -> float:
         """The learning rate of ``part``, one of ``RATED``, at ``step`` of this stage."""
@@ -177,6 +177,10 @@ _FIND = {"read": 0.25, "recite": 0.25, "recall_plain": 0.3, "recall": 0.2}
 _ANSWER = {"read": 0.2, "recite": 0.2, "recall_plain": 0.2, "recall": 0.3, "recall_dialogues": 0.1}
 _RECALL = {"read": 0.2, "recite": 0.15, "recall_plain": 0.05, "recall": 0.45,
            "recall_dialogues": 0.15}  # fmt: skip
+_ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
+"""The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
+_TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.4,
+         "recall_dialogues": 0.15}  # fmt: skip
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "tiny": (
@@ -192,6 +196,20 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=6144, rates=_SETTLED),
         Stage("polish", _RECALL, 270, (1, 40), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
               tokens=6144, rates=_SETTLED),
+    ),
+    "nano": (
+        Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,
+              growth=0.6, strips=_ALL_RATIOS, first_strips={1: 1}, first_chunk_share=0.5),
+        Stage("ocr", {"read": 0.2, "ocr": 0.4, "recite": 0.4}, 1000, (1, 16), 2e-3, decay=0,
+              warmup=1, tokens=16_384, growth=0.5, first_tasks={"read": 0.7, "ocr": 0.3}),
+        Stage("optical-lm", {"continue": 0.6, "recite": 0.2, "ocr": 0.1, "read": 0.1}, 500, (1, 64),
+              1.5e-3, decay=0, warmup=1, glyph_weight=0.3, tokens=32_768, growth=0.5,
+              first_tasks={"continue": 0.3, "recite": 0.4, "ocr": 0.2, "read": 0.1}),
+        Stage("instruct", _TALK, 800, (1, 64), 1e-3, decay=0, warmup=1, glyph_weight=0.3,
+              tokens=32_768, growth=0.5, rates=_SETTLED,
+              first_tasks={"recall_plain": 0.4, "recite": 0.3, "ocr": 0.2, "read": 0.1}),
+        Stage("extend", _TALK, 150, (1, 256), 7e-4, decay=1, warmup=1, glyph_weight=0.3,
+              tokens=32_768, rates=_SETTLED),
     ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),
@@ -213,4 +231,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     ),
 }  # fmt: skip
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
-composed of pretrained towers, at sizes chosen here; it was not run."""
+composed of pretrained towers, at sizes chosen here; it was not run. ``nano``: for one GPU and half
+an hour, by arithmetic (docs/training.md); it was not run either."""
+
+PRESET_OF = {"nano": "nano"}
+"""The preset whose random weights a recipe begins with; "tiny" where it is not named."""
