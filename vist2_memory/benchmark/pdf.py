@@ -9,14 +9,11 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.sketch.typeface import read_outline_font
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _FONT = "vist2-bench"
 
@@ -48,8 +45,8 @@ class PdfRenderer:
         self.geometry = geometry
         pdfmetrics.registerFont(TTFont(_FONT, io.BytesIO(read_outline_font())))
 
-    def draw(self, pages: Sequence[Sequence[str]]) -> list[Image]:
-        """One grey image a page; the document is converted at once, by one process."""
+    def draw(self, pages: Sequence[Sequence[str]]) -> list[Any]:
+        """One grey Pillow image a page; the document is converted at once, by one process."""
         from pdf2image import convert_from_bytes
 
         return convert_from_bytes(

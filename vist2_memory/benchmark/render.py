@@ -33,9 +33,9 @@ def measure_render(
 ) -> dict[str, Any]:
     """Draw ``pages`` pages of ``text``, each way ``repeats`` times; made-up words where it is None.
 
-    Ratios are of characters drawn in a second of processor time, medians over the repeats; ``range``
-    has the smallest and largest. Raises ``InvalidInputError`` for a text of fewer pages and where
-    reportlab, pdf2image or poppler are missing.
+    Ratios are of characters drawn in a second of processor time, medians over the repeats, with the
+    smallest and largest in ``range``. Raises ``InvalidInputError`` for a text of fewer pages, and
+    where reportlab, pdf2image or poppler are missing.
     """
     check_pdf_tools()
     renderer, sketcher = PageRenderer(PageGeometry()), SketchRenderer(SketchGeometry())

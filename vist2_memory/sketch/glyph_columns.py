@@ -58,8 +58,8 @@ class GlyphColumns:
         self._height = geometry.line_height + 2 * geometry.overhang
         plumb = typeface.ink("H", geometry.font_size)
         capitals = plumb.top if plumb else 0
-        # Capitals stand in the middle of the line or just below, so that accents have room.
-        self._baseline = geometry.overhang + (geometry.line_height + capitals + 1) // 2
+        # Capitals stand in the middle of the line, or a pixel above.
+        self._baseline = geometry.overhang + (geometry.line_height + capitals) // 2
         self._number = np.full(_CODE_POINTS, -1, dtype=np.int32)
         self._clusters: dict[str, int] = {}
         self._used = geometry.line_width
@@ -83,7 +83,7 @@ class GlyphColumns:
     def typeset(self, text: str) -> Typeset:
         """``text``, composed (NFC), as glyphs."""
         text = text.replace("\r\n", "\n")
-        if _MARKS.search(text):
+        if not text.isascii() and _MARKS.search(text):
             text = unicodedata.normalize("NFC", text)
             clusters = _clusters(text)
             if len(clusters) < len(text):

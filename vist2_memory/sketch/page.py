@@ -91,28 +91,42 @@ class PageRenderer:
                 f"chunk {chunk.id} takes {len(spans)} lines, a page holds "
                 f"{geometry.lines_per_page}: cut it shorter"
             )
-        over, height = geometry.overhang, geometry.line_height
-        rows = self._rows(typeset.glyphs, spans)[height - over : over - height]
-        pixels = np.full((geometry.page_height(len(spans)), geometry.width), PAPER, np.uint8)
-        top, left = geometry.margin - over, geometry.margin
-        pixels[top : top + len(rows), left : left + geometry.line_width] = rows
-        return pixels
+        before = -(-geometry.margin // geometry.line_height)  # lines that the upper margin takes
+        first = before * geometry.line_height - geometry.margin
+        last = first + geometry.page_height(len(spans))
+        paper = np.full(
+            (-(-last // geometry.line_height), geometry.line_height, geometry.width),
+            PAPER,
+            np.uint8,
+        )
+        area = paper[:, :, geometry.margin : geometry.width - geometry.margin]
+        self._ink(area, before, typeset.glyphs, spans)
+        return paper.reshape(-1, geometry.width)[first:last]
 
-    def _rows(self, glyphs: npt.NDArray[np.int32], spans: Sequence[Span]) -> npt.NDArray[np.uint8]:
-        """The lines below each other, and a line of paper above and below for ink that overhangs.
+    def _ink(
+        self,
+        area: npt.NDArray[np.uint8],
+        first: int,
+        glyphs: npt.NDArray[np.int32],
+        spans: Sequence[Span],
+    ) -> None:
+        """Draw the lines of ``spans`` into ``area``, line ``first`` and on.
 
-        Shape ((lines + 2) * line height, line width). One gather for each row of pixels in a line.
+        ``area`` has shape (lines, line height, line width). One gather for each row of pixels.
         """
-        geometry, columns = self.geometry, self._columns(glyphs, spans)
-        lines = len(spans)
-        body = np.full((lines + 2, geometry.line_height, geometry.line_width), PAPER, np.uint8)
+        columns = self._columns(glyphs, spans)
+        over, height = self.geometry.overhang, self.geometry.line_height
         top, bottom = self._glyphs.extent(glyphs)
-        for number in range(top, bottom):
-            line, row = divmod(number - geometry.overhang, geometry.line_height)
-            area = body[1 + line : 1 + line + lines, row]
+        inside = range(max(top, over), min(bottom, over + height))
+        for number in inside:
+            row = self._glyphs.rows[number].take(columns, mode="clip")
+            area[first : first + len(spans), number - over] = row
+        for number in {*range(top, bottom)}.difference(inside):
             # Ink that leaves its line meets the ink of the neighbour: the darker pixel stays.
-            np.minimum(area, self._glyphs.rows[number].take(columns), out=area)
-        return body.reshape(-1, geometry.line_width)
+            line, row_there = divmod(number - over, height)
+            there = area[first + line : first + line + len(spans), row_there]
+            row = self._glyphs.rows[number].take(columns, mode="clip")
+            np.minimum(there, row, out=there)
 
     def _columns(
         self, glyphs: npt.NDArray[np.int32], spans: Sequence[Span]
@@ -126,10 +140,12 @@ class PageRenderer:
         ends = np.cumsum(advances)
         fill = np.cumsum([last - first + 1 for first, last in spans]) - 1
         advances[fill] = width - np.diff(ends[fill], prepend=0)
-        ends = np.cumsum(advances)
-        columns = np.repeat(self._glyphs.starts[runs] - ends + advances, advances)
-        columns += np.arange(len(columns))
-        return columns.reshape(-1, width)
+        drawn = advances > 0
+        starts, advances = self._glyphs.starts[runs][drawn], advances[drawn]
+        steps = np.ones(len(spans) * width, dtype=np.int64)  # one column on, but at a glyph's start
+        begins = np.cumsum(advances) - advances
+        steps[begins] = starts - np.concatenate(([0], (starts + advances - 1)[:-1]))
+        return np.cumsum(steps, out=steps).reshape(-1, width)
 
     def _spans(self, typeset: Typeset) -> list[Span]:
         """Where lines begin and end, by the widths of what is drawn."""
@@ -164,12 +180,13 @@ class _Paragraph:
         while self.edges[last] - self.edges[first] > self.width:
             over = bisect_right(self.edges, self.edges[first] + self.width) - 1
             if self.spaces[over]:
-                end, begin = over, self._after_spaces(over, last)  # spaces at a cut are left out
+                begin = self._after_spaces(over, last)
             else:
-                end = begin = self.breaks.rfind(1, first, over) + 1
-                if end <= self._after_spaces(first, last):  # no place to break but in the word
-                    end = begin = over
-            yield first, end
+                begin = self.breaks.rfind(1, first, over) + 1
+                if begin <= self._after_spaces(first, last):  # no place to break but in the word
+                    begin = over
+            # Spaces at a cut are left out, unless there is nothing else.
+            yield first, self.spaces.rfind(0, first, begin) + 1 or over
             if begin == last:
                 return
             first = begin
