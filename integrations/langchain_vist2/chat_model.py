@@ -62,6 +62,8 @@ class ChatVIST2(BaseChatModel):
     """A bundled model's name, a checkpoint folder, or an engine; ``VIST2_MODEL`` if not given."""
     store: str | Store | None = Field(default=None, repr=False)
     """Where sessions are kept, as a URL or an open store; ``VIST2_STORE`` if not given."""
+    ratio: float | None = None
+    """About how many text tokens a visual token stands for; the model's own choice if None."""
     namespace: str = "default"
     """The tenant that the sessions belong to."""
     ttl: int | None = None
@@ -121,6 +123,7 @@ class ChatVIST2(BaseChatModel):
                 self._memory = VisualMemory.open(
                     self.store,
                     model=self._engine or self.model,
+                    ratio=None if self._engine else self.ratio,
                     namespace=self.namespace,
                     ttl=self.ttl,
                     device=self.device,
@@ -133,7 +136,7 @@ class ChatVIST2(BaseChatModel):
         with self._lock:
             if self._engine is None:
                 owner = self._memory or VisualMemory.open(
-                    "memory://", model=self.model, device=self.device
+                    "memory://", model=self.model, ratio=self.ratio, device=self.device
                 )
                 self._engine = owner.engine
             return self._engine
@@ -275,7 +278,7 @@ class ChatVIST2(BaseChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        own = ("namespace", "ttl", "device", *_PARAMS, "stop", "session_id")
+        own = ("ratio", "namespace", "ttl", "device", *_PARAMS, "stop", "session_id")
         return {
             "model": self._model_name,
             "store": self._described_store(),

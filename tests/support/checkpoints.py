@@ -57,6 +57,13 @@ def small_config(**changes: Any) -> Vist2Config:
     return Vist2Config(text_config=text, vision_config=vision, **values)
 
 
+FURTHER = [
+    {"columns": 32, "max_lines": 12, "cells_per_patch": 2, "patches_per_strip": 1},
+    {"columns": 40, "max_lines": 10, "cells_per_patch": 2, "patches_per_strip": 4},
+]
+"""Beside the geometry of ``small_config`` (ratio 2.4 on English): ratios of 1.3 and 4.1."""
+
+
 def small_model(config: Vist2Config | None = None, seed: int = 0) -> Vist2ForConditionalGeneration:
     """A model with random weights, large enough that its outputs differ visibly; float32."""
     with torch.random.fork_rng(devices=[]):

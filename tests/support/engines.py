@@ -25,10 +25,12 @@ from vist2_memory.types import (
 class CountingEngine(TorchEngine):
     """The real engine; remembers which chunks it encoded and what contexts it was given."""
 
-    def __init__(self, folder: Path, keep_recent_chunks: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, keep_recent_chunks: int | None = None, ratio: float | None = None
+    ) -> None:
         self.encoded: list[str] = []
         self.contexts: list[Context] = []
-        super().__init__(folder, device="cpu", keep_recent_chunks=keep_recent_chunks)
+        super().__init__(folder, ratio=ratio, device="cpu", keep_recent_chunks=keep_recent_chunks)
 
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
         self.encoded += [chunk.text for chunk in chunks]

@@ -113,6 +113,7 @@ def test_checkpointed_activations_give_the_same_weights(tmp_path: Path) -> None:
     layer: Any = again.student.model.language_model.model.layers[0]
     assert layer.gradient_checkpointing
     for trainer in (kept, again):
+        torch.manual_seed(0)  # which glyphs are named is drawn
         for _ in trainer.steps(stage("all", steps=2)):
             pass
     expected = kept.student.state_dict()

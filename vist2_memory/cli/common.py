@@ -38,6 +38,13 @@ Model = Annotated[
         help="A bundled model's name or a checkpoint folder. [default: $VIST2_MODEL, or vist2-tiny]"
     ),
 ]
+Ratio = Annotated[
+    float | None,
+    typer.Option(
+        help="About how many text tokens a visual token stands for, of those that the model was "
+        "trained on. [default: the model's own]"
+    ),
+]
 Namespace = Annotated[str, typer.Option(help="Whose memory: sessions of others are not seen.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Text tokens of an answer, at most.")]
 SessionId = Annotated[str, typer.Option("--session", metavar="ID", help="Which conversation.")]
@@ -98,8 +105,11 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def opened(
-    store: str | None = None, model: str | None = None, namespace: str = "default"
+    store: str | None = None,
+    model: str | None = None,
+    namespace: str = "default",
+    ratio: float | None = None,
 ) -> Iterator[VisualMemory]:
     """The memory that the options name, closed at the end."""
-    with VisualMemory.open(store, model=model, namespace=namespace) as memory:
+    with VisualMemory.open(store, model=model, ratio=ratio, namespace=namespace) as memory:
         yield memory

@@ -14,6 +14,7 @@ from vist2_memory.cli.common import (
     MaxTokens,
     Model,
     Namespace,
+    Ratio,
     SessionId,
     StoreURL,
     emit,
@@ -34,11 +35,12 @@ def chat(
     max_tokens: MaxTokens = 256,
     store: StoreURL = None,
     model: Model = None,
+    ratio: Ratio = None,
     namespace: Namespace = "default",
 ) -> None:
     """Talk; a line is a message. Ctrl-C stops an answer, Ctrl-D or /quit ends."""
     params = GenerationParams(max_tokens=max_tokens)
-    with opened(store, model, namespace) as memory:
+    with opened(store, model, namespace, ratio) as memory:
         talk = memory.session(session)
         messages = len(talk.messages())
         note(f"session {session!r} with {messages} messages; Ctrl-D or /quit ends")
@@ -97,11 +99,12 @@ def ask(
     as_json: AsJson = False,
     store: StoreURL = None,
     model: Model = None,
+    ratio: Ratio = None,
     namespace: Namespace = "default",
 ) -> None:
     """Ask one question out of a session's memory."""
     params = GenerationParams(max_tokens=max_tokens)
-    with opened(store, model, namespace) as memory:
+    with opened(store, model, namespace, ratio) as memory:
         collections = [_collection(memory, name) for name in include or ()]
         talk = memory.session(session)
         if as_json:
@@ -148,11 +151,12 @@ def ingest(
     ],
     store: StoreURL = None,
     model: Model = None,
+    ratio: Ratio = None,
     namespace: Namespace = "default",
 ) -> None:
     """Add documents to a collection; what is there already is left as it is."""
     documents = [document for path in files for document in read_documents(path)]
-    with opened(store, model, namespace) as memory, progress_bar("ingest") as progress:
+    with opened(store, model, namespace, ratio) as memory, progress_bar("ingest") as progress:
         progress(0, len(documents))
         new = memory.collection(collection).add_documents(
             documents, progress=lambda done: progress(done, len(documents))

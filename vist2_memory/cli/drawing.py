@@ -5,21 +5,19 @@ Needs a model's tokenizer and geometry, not its weights: torch is never loaded.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from vist2_memory.cli.common import Model
+from vist2_memory.cli.common import Model, Ratio
 from vist2_memory.cli.files import read_text
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
-from vist2_memory.errors import ModelError
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_measures, find_model
 from vist2_memory.memory.validation import check_text
+from vist2_memory.model.ratios import choose
 from vist2_memory.model.tokenizer import Vist2Tokenizer
-from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.sketch.sketch import Sketch
 from vist2_memory.text.chunking import Chunker
@@ -30,29 +28,29 @@ def render(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A UTF-8 text.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     model: Model = None,
+    ratio: Ratio = None,
     scale: Annotated[int, typer.Option(min=1, max=16, help="Screen pixels per pixel.")] = 3,
 ) -> None:
     """Draw a text as a model sees it, chunk below chunk, into one PNG."""
     text = check_text(read_text(file), f"text {file}")
     sketches, picture = draw_text(
-        text, find_model(model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL)
+        text, find_model(model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL), ratio
     )
     output.write_bytes(picture.to_png(scale))
     tokens = sum(sketch.visual_tokens for sketch in sketches)
     typer.echo(f"{output}: {len(sketches)} chunks, {tokens} visual tokens")
 
 
-def draw_text(text: str, folder: Path) -> tuple[list[Sketch], Sketch]:
+def draw_text(text: str, folder: Path, ratio: float | None = None) -> tuple[list[Sketch], Sketch]:
     """The sketches of ``text`` as the model in ``folder`` is shown it, and all in one picture.
 
-    The text is cut as a document of a collection is. Raises ``ModelError`` for a bad config.
+    The text is cut as a document of a collection is. Raises ``ModelError`` for a bad config and
+    ``InvalidInputError`` for a ``ratio`` that the model does not offer.
     """
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        renderer = SketchRenderer(SketchGeometry(**config["geometry"]))
-        chunker = Chunker(Vist2Tokenizer.load(folder), config["chunk_tokens"], renderer.fits)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / 'config.json'} is not a VIST2 model's: {error!r}") from error
+    geometries, chunk_tokens = find_measures(folder)
+    tokenizer = Vist2Tokenizer.load(folder)
+    renderer = SketchRenderer(choose(geometries, tokenizer, chunk_tokens, ratio))
+    chunker = Chunker(tokenizer, chunk_tokens, renderer.fits)
     sketches = renderer.draw(chunker.cut_all(write_message("document", text)))
     gap = renderer.geometry.cell_height // 2
     rows = [np.pad(sketch.pixels, ((gap, 0), (gap, gap))) for sketch in sketches]

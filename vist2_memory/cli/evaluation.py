@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vist2_memory.cli.common import AsJson, Model, emit, opened, progress_bar
+from vist2_memory.cli.common import AsJson, Model, Ratio, emit, opened, progress_bar
 
 if TYPE_CHECKING:
     from vist2_memory.engine.torch import TorchEngine
@@ -50,20 +50,19 @@ _KINDS: dict[Kind, Literal["synthetic", "dialogues", "topics"]] = {
 def readback(
     data: Data,
     chunks: Annotated[int, typer.Option(min=1, help="How many chunks to read.")] = 200,
-    ratio: Annotated[
-        float | None, typer.Option(help="Text tokens a visual token; adds --by-kind.")
-    ] = None,
     by_kind: Annotated[
-        bool, typer.Option("--by-kind", help="Read dialogue, code and numbers too.")
+        bool,
+        typer.Option("--by-kind", help="Read dialogue, code and numbers too, as --ratio does."),
     ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
     model: Model = None,
+    ratio: Ratio = None,
 ) -> None:
     """Read text out of its visual tokens; how many characters come back right."""
     from vist2_memory.training.evaluate import evaluate_readback
 
-    with _engine(model) as engine, progress_bar("readback") as progress:
+    with _engine(model, ratio) as engine, progress_bar("readback") as progress:
         figures = evaluate_readback(
             engine,
             data,
@@ -98,11 +97,12 @@ def recall(
     ] = False,
     as_json: AsJson = False,
     model: Model = None,
+    ratio: Ratio = None,
 ) -> None:
     """Ask about held-out conversations: with memory, without, and with what fits as text."""
     from vist2_memory.training.evaluate import evaluate_recall
 
-    with _engine(model) as engine, progress_bar("recall") as progress:
+    with _engine(model, ratio) as engine, progress_bar("recall") as progress:
         figures = evaluate_recall(
             engine,
             conversations=conversations,
@@ -129,11 +129,12 @@ def perplexity(
     twin: Twin = None,
     as_json: AsJson = False,
     model: Model = None,
+    ratio: Ratio = None,
 ) -> None:
     """Predict text whose history is in visual tokens, and in as many tokens of text."""
     from vist2_memory.training.evaluate import evaluate_perplexity
 
-    with _engine(model) as engine, progress_bar("perplexity") as progress:
+    with _engine(model, ratio) as engine, progress_bar("perplexity") as progress:
         figures = evaluate_perplexity(
             engine,
             data,
@@ -147,11 +148,11 @@ def perplexity(
 
 
 @contextmanager
-def _engine(model: str | None) -> Iterator[TorchEngine]:
+def _engine(model: str | None, ratio: float | None) -> Iterator[TorchEngine]:
     """The in-process engine of a model, without any store."""
     from vist2_memory.engine.torch import TorchEngine
 
-    with opened("memory://", model) as memory:
+    with opened("memory://", model, ratio=ratio) as memory:
         assert isinstance(memory.engine, TorchEngine)
         yield memory.engine
 

@@ -35,8 +35,13 @@ def train(
     cpu: Annotated[bool, typer.Option("--cpu", help="Leave a GPU alone.")] = False,
     precision: Annotated[str, typer.Option(help="bf16 (autocast), or no: float32.")] = "bf16",
     micro_tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens that run at once on a device; gradients add up.")
-    ] = 2048,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens that run at once on a device; gradients add up. "
+            "[default: 2048 on a CPU, 16384 on a GPU]",
+        ),
+    ] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more work.")
     ] = False,
@@ -49,24 +54,40 @@ def train(
     save_every_steps: Annotated[
         int | None, typer.Option(min=1, help="Steps between checkpoints, beside every 2 minutes.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="A few short steps of each stage, in OUT/dry-run."),
+    ] = False,
 ) -> None:
     """Train a model by a recorded recipe; a run that was stopped goes on.
 
     On several GPUs: accelerate launch --num-processes 8 -m vist2_memory.cli train ...
     """
+    import torch
+
     from vist2_memory.training.devices import Execution
     from vist2_memory.training.run import train as run
 
     execution = Execution(
         cpu=cpu,
         precision=precision,
-        micro_tokens=micro_tokens,
+        micro_tokens=micro_tokens or (2048 if cpu or not torch.cuda.is_available() else 16_384),
         checkpointing=checkpointing,
         compile=compile_by,
         save_every_steps=save_every_steps,
     )
     with _training_bar() as progress:
-        folder = run(recipe, data, out, seed, start, execution, stream=stream, progress=progress)
+        folder = run(
+            recipe,
+            data,
+            out,
+            seed,
+            start,
+            execution,
+            stream=stream,
+            dry_run=dry_run,
+            progress=progress,
+        )
     if _is_main():
         typer.echo(folder)
 

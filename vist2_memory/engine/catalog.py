@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from vist2_memory.errors import ModelNotFoundError
+from vist2_memory.errors import ModelError, ModelNotFoundError
+from vist2_memory.model.ratios import choose, geometries_of
+from vist2_memory.model.tokenizer import Vist2Tokenizer
+from vist2_memory.sketch.geometry import SketchGeometry
 
 DEFAULT_MODEL = "vist2-tiny"
 
@@ -29,6 +34,28 @@ def find_model(name: str | Path) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise ModelNotFoundError(f"the model folder {folder} has no weights (*.safetensors)")
     return folder
+
+
+def find_geometry(folder: Path, ratio: float | None) -> SketchGeometry:
+    """The geometry of the checkpoint in ``folder`` that compresses about ``ratio`` times.
+
+    None: its default one. Raises ``InvalidInputError`` when it was trained on none such, and
+    ``ModelError`` for a bad config.
+    """
+    geometries, chunk_tokens = find_measures(folder)
+    return choose(geometries, Vist2Tokenizer.load(folder), chunk_tokens, ratio)
+
+
+def find_measures(folder: Path) -> tuple[list[SketchGeometry], int]:
+    """The geometries of the checkpoint in ``folder``, the default first, and its tokens a chunk.
+
+    Raises ``ModelError`` for a bad config.
+    """
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return geometries_of(config), int(config["chunk_tokens"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / 'config.json'} is not a VIST2 model's: {error!r}") from error
 
 
 def bundled_models() -> list[str]:

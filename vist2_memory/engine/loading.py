@@ -18,6 +18,7 @@ from transformers.utils import logging
 from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError
 from vist2_memory.model.config import Vist2Config
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from vist2_memory.sketch.geometry import SketchGeometry
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
 
@@ -92,12 +93,13 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def encoder_digest(folder: Path, config: Vist2Config) -> str:
-    """A digest of all that decides what a checkpoint makes of a sketch: its weights (read once for
-    each state of their files), and the parts of its config that the tower is built from."""
+def encoder_digest(folder: Path, config: Vist2Config, geometry: SketchGeometry) -> str:
+    """A digest of all that decides what a checkpoint makes of a sketch in ``geometry``: its weights
+    (read once for each state of their files), and the parts of its config that the tower is built
+    from."""
     digest = hashlib.blake2b(digest_size=8)
     vision: Any = config.vision_config
-    parts = {"vision": vision.to_diff_dict(), "geometry": config.geometry, "ink": config.ink}
+    parts = {"vision": vision.to_diff_dict(), "geometry": geometry.to_dict(), "ink": config.ink}
     parts["vision"].pop("transformers_version", None)
     digest.update(json.dumps(parts, sort_keys=True).encode())
     for path in sorted(folder.glob("*.safetensors")):

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from vist2_memory.engine.base import Engine, EngineSpec
+from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.decoding import AnswerText, decode
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import encoder_digest, find_device, load_model
@@ -53,20 +54,30 @@ class TorchEngine(Engine):
     """A VIST2 checkpoint in this process, on a GPU if there is one."""
 
     def __init__(
-        self, folder: Path, *, device: str | None = None, keep_recent_chunks: int | None = None
+        self,
+        folder: Path,
+        *,
+        ratio: float | None = None,
+        device: str | None = None,
+        keep_recent_chunks: int | None = None,
     ) -> None:
-        """Load the checkpoint in ``folder``; raises ``ModelError``, or
-        ``InvalidInputError`` for a device that cannot be used.
+        """Load the checkpoint in ``folder``.
+
+        ``ratio``: which of its geometries to draw in, by about how many text tokens a visual token
+        stands for; the default one if None. Raises ``ModelError``, or ``InvalidInputError`` for a
+        ratio that it does not offer or a device that cannot be used.
         """
         self.device = find_device(device)
+        geometry = None if ratio is None else find_geometry(folder, ratio)
         dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
         self.model: Vist2ForConditionalGeneration = load_model(folder, self.device, dtype)
-        self.processor = Vist2Processor.from_pretrained(folder)
+        self.processor = Vist2Processor.from_pretrained(folder, geometry)
         self.chunker = self.processor.chunker
         config = self.model.config
         text: Any = config.text_config
         keep = config.keep_recent_chunks if keep_recent_chunks is None else keep_recent_chunks
-        identity = (encoder_digest(folder, config), self.processor.layout, str(dtype)[6:], "bf16")
+        digest = encoder_digest(folder, config, self.processor.geometry)
+        identity = (digest, self.processor.layout, str(dtype)[6:], "bf16")
         self.spec = EngineSpec(
             model=folder.name,
             fingerprint="-".join(identity),
@@ -112,7 +123,9 @@ class TorchEngine(Engine):
         processor = self.processor
         sketches = processor.renderer.draw(chunks)
         patches, mask = processor.patches(sketches)
-        encoded = self.model.encode(patches.to(self.device), mask.to(self.device))
+        encoded = self.model.encode(
+            patches.to(self.device), mask.to(self.device), processor.geometry
+        )
         values = encoded.to(torch.bfloat16).float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):

@@ -13,8 +13,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
-from vist2_memory.errors import ConflictError, StoreFormatError, StoreUnavailableError
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
+from vist2_memory.errors import (
+    ConflictError,
+    InvalidInputError,
+    StoreFormatError,
+    StoreUnavailableError,
+)
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
@@ -31,13 +36,21 @@ class VisualMemory:
     The engine is loaded when it is first needed; a model that is not there is told at once.
     """
 
-    def __init__(self, store: Store, model: Path | Engine, namespace: str, device: str | None):
+    def __init__(
+        self,
+        store: Store,
+        model: Path | Engine,
+        namespace: str,
+        device: str | None,
+        ratio: float | None,
+    ):
         """Use :meth:`open`."""
         self.store = store
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
         self._device = device
+        self._ratio = ratio
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
@@ -50,6 +63,7 @@ class VisualMemory:
         *,
         model: str | Path | Engine | None = None,
         namespace: str = "default",
+        ratio: float | None = None,
         ttl: int | None = None,
         device: str | None = None,
     ) -> VisualMemory:
@@ -57,21 +71,29 @@ class VisualMemory:
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
         (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name or a
-        checkpoint folder (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ttl``: seconds after
-        which an unused session is forgotten. ``device``: as torch names it (default:
-        ``VIST2_DEVICE``, or a GPU if there is one). Raises ``StoreURLError``,
-        ``StoreUnavailableError``, ``ModelNotFoundError`` or ``InvalidScopeError``.
+        checkpoint folder (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ratio``: about how many
+        text tokens a visual token stands for, one that the model was trained on (default: the
+        model's own choice). ``ttl``: seconds after which an unused session is forgotten.
+        ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is one). Raises
+        ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``, ``InvalidScopeError``,
+        or ``InvalidInputError`` for a ratio that is not offered.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
             model = find_model(model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL)
+            if ratio is not None:
+                find_geometry(model, ratio)  # one that is not offered is told now too
+        elif ratio is not None:
+            raise InvalidInputError(
+                f"ratio={ratio:g} is chosen where the engine is made, and an engine was passed in"
+            )
         device = device or os.environ.get("VIST2_DEVICE") or None
         if isinstance(url, Store):
-            memory = cls(url, model, namespace, device)
+            memory = cls(url, model, namespace, device, ratio)
             memory._owns_store = False
             return memory
         store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        return cls(store, model, namespace, device)
+        return cls(store, model, namespace, device, ratio)
 
     @property
     def engine(self) -> Engine:
@@ -81,7 +103,7 @@ class VisualMemory:
                 from vist2_memory.engine.torch import TorchEngine  # loads torch
 
                 assert isinstance(self._model, Path)
-                self._engine = TorchEngine(self._model, device=self._device)
+                self._engine = TorchEngine(self._model, ratio=self._ratio, device=self._device)
             return self._engine
 
     def session(self, id: str) -> Session:

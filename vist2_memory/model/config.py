@@ -24,7 +24,9 @@ class Vist2Config(PreTrainedConfig):
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     """The vision tower, a Siglip2 vision configuration; its patches are the geometry's."""
     geometry: dict[str, Any] | None = None
-    """Cells, lines, patches and strips of a sketch; see ``SketchGeometry``."""
+    """Cells, lines, patches and strips of a sketch; see ``SketchGeometry``. The default one."""
+    geometries: list[dict[str, Any]] | None = None
+    """Further ones that the model was trained on: the same patches, joined to other strips."""
     chunk_tokens: int = 64
     """Text tokens that are drawn as one sketch."""
     keep_recent_chunks: int = 1
@@ -43,13 +45,17 @@ class Vist2Config(PreTrainedConfig):
             self.vision_config = Siglip2VisionConfig(**(self.vision_config or {}))
         try:
             self.geometry = SketchGeometry(**(self.geometry or {})).to_dict()
+            self.geometries = [SketchGeometry(**g).to_dict() for g in self.geometries or ()]
         except TypeError as error:
-            raise ValueError(f"geometry={self.geometry!r}: {error}") from error
+            raise ValueError(
+                f"geometry={self.geometry!r}, geometries={self.geometries!r}: {error}"
+            ) from error
         kwargs.setdefault("tie_word_embeddings", self.text_config.tie_word_embeddings)
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
 
     def _check(self) -> None:
+        self._check_geometries()
         vision: Any = self.vision_config
         patch = vision.num_channels * vision.patch_size**2
         if patch != self.sketch_geometry.patch_size:
@@ -79,10 +85,29 @@ class Vist2Config(PreTrainedConfig):
         if self.keep_recent_chunks < 0:
             raise ValueError(f"keep_recent_chunks={self.keep_recent_chunks!r} must be 0 or more")
 
+    def _check_geometries(self) -> None:
+        default, *further = self.sketch_geometries
+        strips = [each.patches_per_strip for each in self.sketch_geometries]
+        if len(set(strips)) < len(strips):
+            raise ValueError(f"the geometries must differ in patches_per_strip, which are {strips}")
+        for other in further:
+            for name in ("cell_width", "cell_height", "cells_per_patch"):
+                if getattr(other, name) != getattr(default, name):
+                    raise ValueError(
+                        f"all geometries of a model have the same patches: {name} is "
+                        f"{getattr(default, name)} in the default one and {getattr(other, name)} "
+                        f"in that of patches_per_strip={other.patches_per_strip}"
+                    )
+
     @property
     def sketch_geometry(self) -> SketchGeometry:
         """``geometry`` as an object."""
         return SketchGeometry(**(self.geometry or {}))
+
+    @property
+    def sketch_geometries(self) -> list[SketchGeometry]:
+        """All geometries that the model was trained on, the default first."""
+        return [self.sketch_geometry, *(SketchGeometry(**g) for g in self.geometries or ())]
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
         """The language model's part, which decides about generation."""

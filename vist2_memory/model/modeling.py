@@ -25,28 +25,45 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from vist2_memory.model.config import Vist2Config
+from vist2_memory.sketch.geometry import SketchGeometry
 
 
 class Vist2Aligner(nn.Module):
     """Joins the patches of each strip into one visual token: ``v = tanh(x W + b)``.
 
-    With one patch a strip this is the aligner of the paper.
+    Each geometry of the model has a projection of its own. With one patch a strip this is the
+    aligner of the paper.
     """
 
     def __init__(self, config: Vist2Config) -> None:
         super().__init__()
         vision: Any = config.vision_config
         text: Any = config.text_config
-        self.patches_per_strip = config.sketch_geometry.patches_per_strip
+        self.patches_per_strip, *further = [
+            geometry.patches_per_strip for geometry in config.sketch_geometries
+        ]
         self.projection = nn.Linear(vision.hidden_size * self.patches_per_strip, text.hidden_size)
+        self.further = nn.ModuleDict(
+            {str(joined): nn.Linear(vision.hidden_size * joined, text.hidden_size)
+             for joined in further}
+        )  # fmt: skip
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """(batch, patches, vision hidden size) to (batch, strips, text hidden size)."""
+    def forward(self, hidden_states: Tensor, patches_per_strip: int | None = None) -> Tensor:
+        """(batch, patches, vision hidden size) to (batch, strips, text hidden size).
+
+        ``patches_per_strip``: of one of the model's geometries; None: of the default one. Raises
+        ``ValueError`` for another.
+        """
+        joined = patches_per_strip or self.patches_per_strip
+        if joined != self.patches_per_strip and str(joined) not in self.further:
+            raise ValueError(
+                f"patches_per_strip={joined}: the model has no aligner for such strips, only for "
+                f"those of {', '.join([str(self.patches_per_strip), *self.further])} patches"
+            )
         batch, patches, size = hidden_states.shape
-        strips = hidden_states.reshape(
-            batch, patches // self.patches_per_strip, size * self.patches_per_strip
-        )
-        return torch.tanh(self.projection(strips))
+        strips = hidden_states.reshape(batch, patches // joined, size * joined)
+        own = joined == self.patches_per_strip
+        return torch.tanh((self.projection if own else self.further[str(joined)])(strips))
 
 
 class Vist2PreTrainedModel(PreTrainedModel):
@@ -94,14 +111,14 @@ class Vist2ForConditionalGeneration(Vist2PreTrainedModel, GenerationMixin):
         head: nn.Module = self.language_model.get_output_embeddings()
         return head
 
-    def canvas(self) -> Tensor:
+    def canvas(self, geometry: SketchGeometry | None = None) -> Tensor:
         """The tower's positions on a full sketch, shape (lines * patches a line, hidden size).
 
         Every sketch is the top left part of one canvas, so that a line has the same positions
         whatever stands below it; they equal the stock tower's for a sketch of all lines.
         """
         embeddings = self.vision_tower.embeddings
-        geometry = self.config.sketch_geometry
+        geometry = geometry or self.config.sketch_geometry
         lines, across = geometry.max_lines, geometry.patches_per_line
         side = embeddings.position_embedding_size
         table = embeddings.position_embedding.weight.reshape(side, side, -1)
@@ -110,23 +127,28 @@ class Vist2ForConditionalGeneration(Vist2PreTrainedModel, GenerationMixin):
         shape: Any = torch.tensor([[lines, across]])
         return embeddings.resize_positional_embeddings(table, shape, lines * across)[0]
 
-    def encode(self, patches: Tensor, patch_mask: Tensor) -> Tensor:
+    def encode(
+        self, patches: Tensor, patch_mask: Tensor, geometry: SketchGeometry | None = None
+    ) -> Tensor:
         """Sketches to visual tokens.
 
         ``patches``: float, shape (sketches, patches, patch size), in raster order, padded on the
-        right; ``patch_mask``: bool, shape (sketches, patches), true where there is a patch.
+        right; ``patch_mask``: bool, shape (sketches, patches), true where there is a patch;
+        ``geometry``: how they were drawn, by default in the model's default geometry.
         Returns shape (sketches, patches / patches a strip, text hidden size); the padded ones are
         without meaning.
         """
-        tower = self.vision_tower
+        tower, geometry = self.vision_tower, geometry or self.config.sketch_geometry
         weight = tower.embeddings.patch_embedding.weight
         hidden = tower.embeddings.patch_embedding(patches.to(weight.dtype))
-        hidden = hidden + self.canvas()[: patches.shape[1]]
+        hidden = hidden + self.canvas(geometry)[: patches.shape[1]]
         mask = create_bidirectional_mask(
             config=tower.config, inputs_embeds=hidden, attention_mask=patch_mask
         )
         encoded = tower.encoder(inputs_embeds=hidden, attention_mask=mask).last_hidden_state
-        visual_tokens: Tensor = self.aligner(tower.post_layernorm(encoded))
+        visual_tokens: Tensor = self.aligner(
+            tower.post_layernorm(encoded), geometry.patches_per_strip
+        )
         return visual_tokens
 
     def embed(self, input_ids: Tensor, visual_tokens: Tensor | None) -> Tensor:
@@ -160,9 +182,9 @@ class Vist2ForConditionalGeneration(Vist2PreTrainedModel, GenerationMixin):
         """Logits for interleaved visual tokens and text.
 
         ``input_ids`` (batch, length) holds ``visual_token_id`` where visual tokens go, in order:
-        those of ``patches`` (see :meth:`encode`), or ready-made ones, ``visual_tokens`` of shape
-        (count, hidden size). A mask of four dimensions should be a float one. Raises ``ValueError``
-        when places and visual tokens do not match.
+        those of ``patches`` (see :meth:`encode`; of the default geometry), or ready-made ones,
+        ``visual_tokens`` of shape (count, hidden size). A mask of four dimensions should be a float
+        one. Raises ``ValueError`` when places and visual tokens do not match.
         """
         if inputs_embeds is None:
             if patches is not None and patch_mask is not None:

@@ -49,6 +49,36 @@ _TINY: dict[str, Any] = {
     "visual_token_id": RESERVED.index(VISUAL),
 }
 
+_NANO: dict[str, Any] = {
+    "text_config": {
+        **_TINY["text_config"],
+        "vocab_size": 16_384,
+        "hidden_size": 384,
+        "intermediate_size": 960,
+        "num_hidden_layers": 8,
+        "max_position_embeddings": 16_384,
+    },
+    "vision_config": {
+        **_TINY["vision_config"],
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 3,
+        "num_patches": 81,
+    },
+    # Patches of nine characters; 9, 18, 27, 36 and 45 of them are about 2, 4, 6, 8 and 10 tokens.
+    "geometry": {**_TINY["geometry"], "max_lines": 9},
+    "geometries": [
+        {**_TINY["geometry"], "patches_per_strip": 1, "columns": 72, "max_lines": 9},
+        {**_TINY["geometry"], "patches_per_strip": 3, "columns": 81, "max_lines": 8},
+        {**_TINY["geometry"], "patches_per_strip": 4, "columns": 72, "max_lines": 9},
+        {**_TINY["geometry"], "patches_per_strip": 5, "columns": 90, "max_lines": 8},
+    ],
+    "chunk_tokens": 64,
+    "keep_recent_chunks": 1,
+    "max_visual_tokens": 8192,
+    "visual_token_id": RESERVED.index(VISUAL),
+}
+
 WIDE_LINES = {
     "cell_width": 4,
     "cell_height": 8,
@@ -101,6 +131,7 @@ def _composed(hidden: int, layers: int, heads: int, mlp: int, tied: bool) -> dic
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _TINY,
+    "nano": _NANO,
     "0.6B": _composed(hidden=1024, layers=28, heads=16, mlp=3072, tied=True),
     "1.7B": _composed(hidden=2048, layers=28, heads=16, mlp=6144, tied=True),
     "4B": _composed(hidden=2560, layers=36, heads=32, mlp=9728, tied=True),
@@ -110,7 +141,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 SOURCES: dict[str, tuple[str, str]] = {
     size: (f"Qwen/Qwen3-{size}", "google/siglip2-large-patch16-256")
     for size in PRESETS
-    if size != "tiny"
+    if size not in ("tiny", "nano")
 }
 """The hub's checkpoints, language model and vision tower, that a preset is composed of."""
 

@@ -10,35 +10,43 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vist2_memory.model.config import Vist2Config
 from vist2_memory.model.tokenizer import Vist2Tokenizer
-from vist2_memory.sketch.renderer import SketchRenderer, patchify
+from vist2_memory.sketch.geometry import SketchGeometry
+from vist2_memory.sketch.renderer import SketchRenderer, patch_batch
 from vist2_memory.sketch.sketch import Sketch
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 
 
 class Vist2Processor:
-    """Tokenizer, chunker and renderer of one checkpoint."""
+    """Tokenizer, chunker and renderer of one checkpoint, in one of its geometries."""
 
-    def __init__(self, config: Vist2Config, tokenizer: Vist2Tokenizer) -> None:
+    def __init__(
+        self,
+        config: Vist2Config,
+        tokenizer: Vist2Tokenizer,
+        geometry: SketchGeometry | None = None,
+    ) -> None:
+        """``geometry``: one that the model was trained on, the default one if None."""
         self.config = config
         self.tokenizer = tokenizer
-        self.geometry = config.sketch_geometry
+        self.geometry = geometry or config.sketch_geometry
         self.renderer = SketchRenderer(self.geometry)
         self.chunker = Chunker(tokenizer, config.chunk_tokens, self.renderer.fits)
         self.stop_ids = frozenset(tokenizer.id(mark) for mark in (END, *MARKS.values()))
         self.silent_ids = frozenset(map(tokenizer.id, RESERVED)) - self.stop_ids
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> Vist2Processor:
+    def from_pretrained(
+        cls, folder: Path | str, geometry: SketchGeometry | None = None
+    ) -> Vist2Processor:
         """The processor of the checkpoint in ``folder``."""
         config = Vist2Config.from_pretrained(folder)
-        return cls(config, Vist2Tokenizer.load(Path(folder)))
+        return cls(config, Vist2Tokenizer.load(Path(folder)), geometry)
 
     @property
     def layout(self) -> str:
@@ -54,12 +62,6 @@ class Vist2Processor:
     def patches(self, sketches: Sequence[Sketch]) -> tuple[Tensor, Tensor]:
         """Patches (sketches, patches, patch size), float32, and their mask; padded on the right."""
         paper, ink = self.config.ink
-        most = max(sketch.visual_tokens for sketch in sketches) * self.geometry.patches_per_strip
-        values = np.zeros((len(sketches), most, self.geometry.patch_size), dtype=np.uint8)
-        mask = np.zeros((len(sketches), most), dtype=bool)
-        for row, sketch in enumerate(sketches):
-            own = patchify(sketch, self.geometry)
-            values[row, : len(own)] = own
-            mask[row, : len(own)] = True
+        values, mask = patch_batch(sketches, self.geometry)
         scaled = torch.from_numpy(values).float().mul_((ink - paper) / 255).add_(paper)
         return scaled, torch.from_numpy(mask)

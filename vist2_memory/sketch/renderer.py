@@ -87,6 +87,20 @@ class SketchRenderer:
         )
 
 
+def patch_batch(
+    sketches: Sequence[Sketch], geometry: SketchGeometry
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Patches (sketches, patches, patch size) and their mask; padded on the right."""
+    most = max(sketch.visual_tokens for sketch in sketches) * geometry.patches_per_strip
+    values = np.zeros((len(sketches), most, geometry.patch_size), dtype=np.uint8)
+    mask = np.zeros((len(sketches), most), dtype=bool)
+    for row, sketch in enumerate(sketches):
+        own = patchify(sketch, geometry)
+        values[row, : len(own)] = own
+        mask[row, : len(own)] = True
+    return values, mask
+
+
 def patchify(sketch: Sketch, geometry: SketchGeometry) -> npt.NDArray[np.uint8]:
     """The patches of a sketch's used strips, shape (visual tokens * patches a strip, patch size).
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from vist2_memory.model.masks import PINNED, Segment, attention_allowed, lay_out, pad_layouts
-from vist2_memory.sketch.renderer import SketchRenderer, patchify
+from vist2_memory.sketch.geometry import SketchGeometry
+from vist2_memory.sketch.renderer import SketchRenderer, patch_batch
 from vist2_memory.types import Chunk
 
 
@@ -63,7 +64,8 @@ class Batch:
     """Samples as tensors.
 
     ``patches`` (sketches, patches, patch size) uint8 and ``patch_mask``: the sketches of all
-    samples in order. ``glyphs`` (visual tokens, cells a strip): what each visual token shows.
+    samples in order, all drawn in ``geometry``. ``glyphs`` (visual tokens, cells a strip): what
+    each visual token shows.
     ``input_ids``, ``position_ids`` (batch, length); ``allowed`` (batch, 1, length, length) bool.
     ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
     ``weights``.
@@ -72,6 +74,7 @@ class Batch:
     patches: Tensor
     patch_mask: Tensor
     glyphs: Tensor
+    geometry: SketchGeometry
     input_ids: Tensor
     position_ids: Tensor
     allowed: Tensor
@@ -96,14 +99,9 @@ def draw(renderer: SketchRenderer, texts: Sequence[str]) -> tuple[Tensor, Tensor
     """Patches, patch mask and glyphs of ``texts``; see :class:`Batch`."""
     geometry = renderer.geometry
     sketches = renderer.draw([Chunk(str(i), text, 0) for i, text in enumerate(texts)])
-    most = max(sketch.visual_tokens for sketch in sketches) * geometry.patches_per_strip
-    patches = np.zeros((len(texts), most, geometry.patch_size), dtype=np.uint8)
-    mask = np.zeros((len(texts), most), dtype=bool)
+    patches, mask = patch_batch(sketches, geometry)
     glyphs = []
-    for row, (sketch, text) in enumerate(zip(sketches, texts, strict=True)):
-        own = patchify(sketch, geometry)
-        patches[row, : len(own)] = own
-        mask[row, : len(own)] = True
+    for sketch, text in zip(sketches, texts, strict=True):
         cells = np.zeros(sketch.visual_tokens * geometry.cells_per_strip, dtype=np.int64)
         drawn = renderer.atlas.glyphs(text)
         cells[: len(drawn)] = drawn
@@ -143,6 +141,7 @@ def collate(
         patches=patches,
         patch_mask=patch_mask,
         glyphs=glyphs,
+        geometry=renderer.geometry,
         input_ids=input_ids,
         position_ids=layout.position_ids,
         allowed=attention_allowed(layout),

@@ -21,7 +21,7 @@ from vist2_memory.training.data import Passages, find_files, read_texts
 from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
-from vist2_memory.training.stages import RECIPES
+from vist2_memory.training.stages import PRESET_OF, RECIPES
 from vist2_memory.training.streaming import PIECE, StreamedPassages
 from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import Materials
@@ -41,12 +41,14 @@ def train(
     execution: Execution | None = None,
     *,
     stream: bool = False,
+    dry_run: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
 
     ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights.
-    ``stream``: read the prose while it is needed, instead of loading it whole.
+    ``stream``: read the prose while it is needed, instead of loading it whole. ``dry_run``: a few
+    short steps of each stage, in ``out/dry-run``, to see that all which a run needs is there.
 
     ``data`` holds ``prose/train-*`` (texts, see ``data.read_texts``) and ``dialogues/*-train*``. A
     run that was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an
@@ -55,6 +57,10 @@ def train(
     require_matplotlib()
     if recipe not in RECIPES:
         raise InvalidInputError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    stages, characters = RECIPES[recipe], TOKENIZER_CHARACTERS
+    if dry_run:
+        stages = tuple(stage.shrunk() for stage in stages)
+        out, characters = out / "dry-run", characters // 30
     prose_files = find_files(data / "prose", "train-*")
     dialogue_files = find_files(data / "dialogues", "*-train*")
     if recipe == "smoke":
@@ -74,18 +80,18 @@ def train(
         model = load_model(folder, torch.device("cpu"), torch.float32)
         tokenizer, config = Vist2Tokenizer.load(folder), model.config
     else:
-        config = preset("tiny")
+        config = preset(PRESET_OF.get(recipe, "tiny"))
         model = Vist2ForConditionalGeneration(config)
         with devices.main_first():
-            samples = beginnings(prose_files, TOKENIZER_CHARACTERS) if stream else texts
+            samples = beginnings(prose_files, characters) if stream else texts
             size = config.get_text_config().vocab_size
-            tokenizer = _tokenizer(out, [*samples, *dialogues], size, seed)
+            tokenizer = _tokenizer(out, [*samples, *dialogues], size, characters, seed)
     student = Student(model, tokenizer)
     if start is not None and student.spelled is not None:
         student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
-    chunker = Chunker(tokenizer, config.chunk_tokens, student.renderer.fits)
+    chunker = Chunker(tokenizer, config.chunk_tokens, student.fits)
     materials = Materials(prose, Passages(dialogues), tokenizer, chunker, default_atlas(), talks)
-    Trainer(student, materials, out, seed, execution).run(RECIPES[recipe], progress)
+    Trainer(student, materials, out, seed, execution).run(stages, progress)
     if devices.main:
         save_checkpoint(student.finish(), tokenizer, out / "model")
         draw_curves(out / "metrics.jsonl", out / "curves.png")
@@ -104,13 +110,15 @@ def beginnings(files: Sequence[Path], characters: int) -> Iterator[str]:
                 break
 
 
-def _tokenizer(out: Path, texts: Iterable[str], vocab_size: int, seed: int) -> Vist2Tokenizer:
-    """The tokenizer of the run in ``out``, trained on a part of the texts if it is new."""
+def _tokenizer(
+    out: Path, texts: Iterable[str], vocab_size: int, characters: int, seed: int
+) -> Vist2Tokenizer:
+    """The tokenizer of the run in ``out``, trained on ``characters`` of the texts if it is new."""
     if not (out / "tokenizer.json").exists():
         rng = random.Random(seed)
         shuffled = list(texts)
         rng.shuffle(shuffled)
-        share = min(1.0, TOKENIZER_CHARACTERS / sum(map(len, shuffled)))
+        share = min(1.0, characters / sum(map(len, shuffled)))
         parts = (text[: int(len(text) * share)] for text in shuffled)
         save_tokenizer(train_tokenizer(parts, vocab_size), out)
     return Vist2Tokenizer.load(out)

@@ -54,9 +54,14 @@ class Student(nn.Module):
         self.spelled: SpelledEmbedding | None = (
             SpelledEmbedding(tokenizer.tokens(), text.hidden_size) if use else None
         )
-        self.renderer = SketchRenderer(model.config.sketch_geometry)
+        self.renderers = {
+            geometry.patches_per_strip: SketchRenderer(geometry)
+            for geometry in model.config.sketch_geometries
+        }
+        self.renderer = self.renderers[model.config.sketch_geometry.patches_per_strip]
         self.glyphs = len(self.renderer.atlas.pixels)
-        cells = self.renderer.geometry.cells_per_strip
+        # The characters of a short strip are named by the same rows as the first of a long one.
+        cells = max(own.geometry.cells_per_strip for own in self.renderers.values())
         self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
         self._adapters: tuple[Any, ...] = ()  # in a tuple, so that it is no part of the module
 
@@ -74,8 +79,8 @@ class Student(nn.Module):
         vectors, head = self._own_tables() if table is None else (table, table)
         scale = (self.model.config.ink[1] - low) / 255
         patches = batch.patches.float().mul_(scale).add_(low)
-        strips = batch.patch_mask[:, :: model.aligner.patches_per_strip]
-        visual = model.encode(patches, batch.patch_mask)[strips]
+        strips = batch.patch_mask[:, :: batch.geometry.patches_per_strip]
+        visual = model.encode(patches, batch.patch_mask, batch.geometry)[strips]
         embeds = F.embedding(batch.input_ids, vectors)
         places = batch.input_ids == model.config.visual_token_id
         embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
@@ -88,9 +93,11 @@ class Student(nn.Module):
         ).last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
+        named = batch.geometry.cells_per_strip * self.glyphs
+        weight, bias = self.glyph_head.weight[:named], self.glyph_head.bias[:named]
         first = int(torch.randint(min(NAMED_EVERY, len(visual)), ()))
         some = torch.arange(first, len(visual), NAMED_EVERY, device=visual.device)
-        shown = self.glyph_head(visual[some]).float().view(-1, self.glyphs)
+        shown = F.linear(visual[some], weight, bias).float().view(-1, self.glyphs)
         drawn = batch.glyphs[some].reshape(-1)
         times = len(visual) / len(some)
         return {
@@ -99,6 +106,10 @@ class Student(nn.Module):
             "glyph": F.cross_entropy(shown, drawn, reduction="sum") * times,
             "glyphs_right": (shown.detach().argmax(-1) == drawn).sum() * times,
         }
+
+    def fits(self, text: str) -> bool:
+        """Whether ``text`` fits a sketch in every geometry of the model."""
+        return all(renderer.fits(text) for renderer in self.renderers.values())
 
     def train_only(self, parts: Collection[str], lora_rank: int = 16) -> None:
         """Freeze all but ``parts`` (see ``stages.PARTS``) and the head that names glyphs.

@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vist2_memory.errors import InvalidInputError
@@ -23,6 +23,11 @@ from vist2_memory.training.unfamiliar import unfamiliar
 
 SNIPPET = (4, 12)
 """Tokens that are given when the model is to find a place in memory and read on from there."""
+BEGINNING = (12, 40)
+"""Characters of a chunk's beginning that are given when the whole of it is to be read."""
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+TURNS, MOST_TURNS = 3, 12
+"""Chunks that are read out one after another, and in all, of one memory."""
 _WORD = re.compile(r" \w{4,}\b")
 
 
@@ -37,6 +42,13 @@ class Materials:
     atlas: GlyphAtlas
     talks: Sequence[Dialogue] = ()
     """Real dialogues with slot values to ask about."""
+
+    def cut_to(self, chunk_tokens: int) -> Materials:
+        """The same, cut into chunks of ``chunk_tokens`` tokens."""
+        if chunk_tokens == self.chunker.chunk_tokens:
+            return self
+        chunker = Chunker(self.tokenizer, chunk_tokens, self.chunker.fits)
+        return replace(self, chunker=chunker)
 
     def chunks(self, rng: random.Random, count: int) -> list[str]:
         """``count`` consecutive chunks of prose."""
@@ -115,6 +127,48 @@ def recite(materials: Materials, rng: random.Random, chunks: int) -> Sample:
         weights = [0.0] * given + [1.0] * (len(ids) - given)
         blocks.append(Block(chunks, ids, weights))
     return Sample(texts, blocks)
+
+
+def ocr(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Read whole chunks of a memory out, in turns and in any order (multi-turn OCR).
+
+    A turn names its chunk by its place, between two marks, or by the words that it begins with.
+    Source of the task: stage two of VIST2, arXiv 2601.10378.
+    """
+    texts = materials.chunks(rng, chunks)
+    turns = [_turn(materials.tokenizer, rng, texts, place) for place in range(chunks)]
+    rng.shuffle(turns)
+    blocks = []
+    for start in range(0, min(chunks, MOST_TURNS), TURNS):
+        ids: list[int] = []
+        weights: list[float] = []
+        for turn, weighed in turns[start : start + TURNS]:
+            ids += turn
+            weights += weighed
+        blocks.append(Block(chunks, ids, weights))
+    return Sample(texts, blocks)
+
+
+def _turn(
+    tokenizer: Vist2Tokenizer, rng: random.Random, texts: Sequence[str], place: int
+) -> tuple[list[int], list[float]]:
+    """The ids of a turn that reads chunk ``place``, and what each weighs in the loss."""
+    text = texts[place]
+    begun = text[: rng.randint(*BEGINNING)]
+    if sum(other.startswith(begun) for other in texts) == 1 and rng.random() < 0.5:
+        asked, ids = READ + begun, tokenizer.encode(READ + text + END)
+    else:
+        asked = READ + _name(rng, place, len(texts)) + READ
+        ids = tokenizer.encode(asked + text + END)
+    given = min(len(tokenizer.encode(asked)), len(ids) - 2)
+    return ids, [0.0] * given + [1.0] * (len(ids) - given)
+
+
+def _name(rng: random.Random, place: int, count: int) -> str:
+    """How a turn calls chunk ``place`` of ``count``."""
+    if place == count - 1 and rng.random() < 0.5:
+        return "last"
+    return ORDINALS[place] if place < len(ORDINALS) else f"number {place + 1}"
 
 
 def continue_text(materials: Materials, rng: random.Random, chunks: int) -> Sample:
@@ -217,6 +271,7 @@ def _questions(
 TASKS: dict[str, Task] = {
     "read": read,
     "recite": recite,
+    "ocr": ocr,
     "continue": continue_text,
     "recall": recall,
     "recall_dialogues": recall_dialogues,

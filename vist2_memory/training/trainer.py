@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vist2_memory.errors import Vist2Error
+from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.training.batches import Batch, Sample, collate, group
 from vist2_memory.training.checkpoints import (
     CheckpointError,
@@ -186,7 +187,7 @@ class Trainer:
         Every task weighs its share, however many tokens it has to predict. Losses are looked at
         when all is under way: a device is not waited for between micro-batches.
         """
-        shares = sum(stage.tasks.values())
+        shares = stage.task_shares(self.step)
         cells = sum(batch.glyphs.numel() for batches in drawn.values() for batch in batches)
         spelled = table = None
         if self.student.spelled is not None:
@@ -202,7 +203,7 @@ class Trainer:
                 batch = some.to(self.devices.device)
                 with self.devices.autocast():
                     out = self.student(batch, table)
-                loss = out["text"] * (stage.tasks[task] / shares / weight)
+                loss = out["text"] * (shares[task] / weight)
                 loss = loss + out["glyph"] * (stage.glyph_weight / cells)
                 counts.append(count(batch, loss, out))
                 loss.backward()
@@ -240,23 +241,36 @@ class Trainer:
         )
 
     def _draw(self, stage: Stage) -> dict[str, list[Batch]]:
-        """The micro-batches of a step, by task: this process's part of ``stage.tokens`` tokens."""
+        """The micro-batches of a step, by task: this process's part of ``stage.tokens`` tokens.
+
+        All of one task and step are drawn in one geometry.
+        """
         config = self.student.model.config
-        pad, renderer = config.get_text_config().pad_token_id, self.student.renderer
-        shares, most = sum(stage.tasks.values()), stage.most_chunks(self.step)
+        pad, most = config.get_text_config().pad_token_id, stage.most_chunks(self.step)
+        materials = self.materials.cut_to(stage.chunk_tokens(self.step, config.chunk_tokens))
         drawn: dict[str, list[Batch]] = {}
-        for task, share in stage.tasks.items():
+        for task, share in stage.task_shares(self.step).items():
             samples: list[Sample] = []
-            room = stage.tokens * share / shares / self.devices.world
+            renderer = self._renderer(stage)
+            room = stage.tokens * share / self.devices.world
             while room > 0:
                 chunks = log_uniform(self.rng, stage.chunks[0], most)
-                samples.append(TASKS[task](self.materials, self.rng, chunks))
+                samples.append(TASKS[task](materials, self.rng, chunks))
                 room -= samples[-1].length(renderer)
             drawn[task] = [
                 collate(some, renderer, config.visual_token_id, pad)
                 for some in group(samples, self.execution.micro_tokens, renderer)
             ]
         return drawn
+
+    def _renderer(self, stage: Stage) -> SketchRenderer:
+        """Draws in one of the model's geometries; which, is drawn by the stage's shares."""
+        renderers = self.student.renderers
+        shares = stage.strip_shares(self.step, list(renderers))
+        if len(shares) == 1:
+            return renderers[next(iter(shares))]
+        [joined] = self.rng.choices(list(shares), list(shares.values()))
+        return renderers[joined]
 
     def _write(self, metrics: Mapping[str, Any]) -> None:
         """A line for each task of the step."""

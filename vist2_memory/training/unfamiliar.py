@@ -75,7 +75,7 @@ def _item(rng: random.Random, depth: int) -> str:
     form = rng.randrange(10)
     if depth and form < 3:
         inside = ", ".join(_item(rng, depth - 1) for _ in range(rng.randint(0, 3)))
-        opening, closing = rng.choice(_BRACKETS)
+        opening, closing = list(rng.choice(_BRACKETS))
         return rng.choice(("", _name(rng))) + opening + inside + closing
     if form < 5:
         return number(rng)
