@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 if TYPE_CHECKING:
     from vist2_memory.training import trainer
+
+
+class Memory(StrEnum):
+    """The forms of memory; see ``vist2_memory.training.forms``, which loads torch."""
+
+    visual = "visual"
+    text = "text"
+    mean_pooled = "mean-pooled"
+    convolution = "convolution"
 
 
 def train(
@@ -28,6 +38,12 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A model or checkpoint folder to go on from.")
     ] = None,
+    memory: Annotated[
+        Memory, typer.Option(help="How a chunk is remembered; all but visual are baselines.")
+    ] = Memory.visual,
+    preset: Annotated[
+        str, typer.Option(help="The size of a model from random weights: tiny or micro.")
+    ] = "tiny",
     stream: Annotated[
         bool,
         typer.Option("--stream", help="Read the prose as it is needed, not all of it at first."),
@@ -66,7 +82,18 @@ def train(
         save_every_steps=save_every_steps,
     )
     with _training_bar() as progress:
-        folder = run(recipe, data, out, seed, start, execution, stream=stream, progress=progress)
+        folder = run(
+            recipe,
+            data,
+            out,
+            seed,
+            start,
+            execution,
+            memory=memory.value,
+            size=preset,
+            stream=stream,
+            progress=progress,
+        )
     if _is_main():
         typer.echo(folder)
 

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from vist2_memory.errors import InvalidInputError, Vist2Error
 from vist2_memory.model.masks import additive
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
-from vist2_memory.training.batches import Batch
+from vist2_memory.training.batches import Batch, Form
+from vist2_memory.training.forms import VISUAL, Sketches, make_form
 from vist2_memory.training.spelling import SpelledEmbedding
 
 SPELLED_MOST = 32_768
@@ -24,15 +26,19 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 class Student(nn.Module):
-    """The model in training: with spelled embeddings or its own, and a head that names glyphs."""
+    """The model in training: with spelled embeddings or its own, and a head that names glyphs.
+
+    Where chunks are not drawn (see ``forms``) it has no such head, vision tower and aligner.
+    """
 
     def __init__(
         self,
         model: Vist2ForConditionalGeneration,
         tokenizer: Vist2Tokenizer,
         spelled: bool | None = None,
+        memory: str = VISUAL,
     ) -> None:
-        """``spelled``: whether spelled embeddings stand in for the model's table.
+        """``memory``: one of ``forms.MEMORIES``. ``spelled``: whether spelled embeddings stand in for the model's table.
 
         None: where they can, that is with a head tied to a small table that the tokenizer fills,
         as models trained from scratch have; a pretrained table is trained as it is. Raises
@@ -53,9 +59,14 @@ class Student(nn.Module):
             SpelledEmbedding(tokenizer.tokens(), text.hidden_size) if use else None
         )
         self.renderer = SketchRenderer(model.config.sketch_geometry)
-        self.glyphs = len(self.renderer.atlas.pixels)
-        cells = self.renderer.geometry.cells_per_strip
-        self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
+        self.memory = memory
+        self.tokens = make_form(memory, self.renderer, tokenizer, text.hidden_size)
+        if self.tokens is None:
+            self.glyphs = len(self.renderer.atlas.pixels)
+            cells = self.renderer.geometry.cells_per_strip
+            self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
+        else:
+            del model.vision_tower, model.aligner
         self._adapters: tuple[Any, ...] = ()  # in a tuple, so that it is no part of the module
 
     def _own_tables(self) -> tuple[Any, Any]:
@@ -68,15 +79,12 @@ class Student(nn.Module):
         The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
         ``glyph`` names and how many ``glyphs_right``.
         """
-        model, low = self.model, self.model.config.ink[0]
+        model = self.model
         vectors, head = self._own_tables() if table is None else (table, table)
-        scale = (self.model.config.ink[1] - low) / 255
-        patches = batch.patches.float().mul_(scale).add_(low)
-        strips = batch.patch_mask[:, :: model.aligner.patches_per_strip]
-        visual = model.encode(patches, batch.patch_mask)[strips]
+        memory = self._remember(batch, vectors)
         embeds = F.embedding(batch.input_ids, vectors)
         places = batch.input_ids == model.config.visual_token_id
-        embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
+        embeds = embeds.masked_scatter(places[..., None], memory.to(embeds.dtype))
         dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
         hidden = model.language_model.model(
             inputs_embeds=embeds,
@@ -86,13 +94,47 @@ class Student(nn.Module):
         ).last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
-        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
         return {
             "text": (losses * batch.weights).sum(),
             "right": (logits.detach().argmax(-1) == batch.targets).sum(),
-            "glyph": F.cross_entropy(shown, batch.glyphs.reshape(-1), reduction="sum"),
-            "glyphs_right": (shown.detach().argmax(-1) == batch.glyphs.reshape(-1)).sum(),
+            **self._name_glyphs(memory, batch.glyphs),
         }
+
+    def _remember(self, batch: Batch, table: Tensor) -> Tensor:
+        """The vectors of all chunks of ``batch``, shape (vectors, hidden size)."""
+        if self.tokens is not None:
+            vectors: Tensor = self.tokens(batch.chunk_ids, batch.runs, batch.windows, table)
+            return vectors
+        paper, ink = self.model.config.ink
+        patches = batch.patches.float().mul_((ink - paper) / 255).add_(paper)
+        strips = batch.patch_mask[:, :: self.model.aligner.patches_per_strip]
+        return self.model.encode(patches, batch.patch_mask)[strips]
+
+    def _name_glyphs(self, visual: Tensor, glyphs: Tensor) -> dict[str, Tensor]:
+        """The loss of naming what each visual token shows; nothing where chunks are not drawn."""
+        if self.tokens is not None:
+            return dict.fromkeys(("glyph", "glyphs_right"), visual.new_zeros(()))
+        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
+        return {
+            "glyph": F.cross_entropy(shown, glyphs.reshape(-1), reduction="sum"),
+            "glyphs_right": (shown.detach().argmax(-1) == glyphs.reshape(-1)).sum(),
+        }
+
+    @property
+    def form(self) -> Form:
+        """How samples become batches for this model."""
+        return self.tokens or Sketches(self.renderer)
+
+    @property
+    def backbone(self) -> PreTrainedModel:
+        """The part that runs: the whole model, or its language model where nothing is drawn."""
+        return self.model if self.tokens is None else self.model.language_model
+
+    def trains(self, parts: Collection[str]) -> bool:
+        """Whether the model has any of ``parts``, beside the head that names glyphs."""
+        if "adapters" in parts:
+            return True
+        return any(part_of(name) in parts for name, _ in self.named_parameters())
 
     def train_only(self, parts: Collection[str], lora_rank: int = 16) -> None:
         """Freeze all but ``parts`` (see ``stages.PARTS``) and the head that names glyphs.
