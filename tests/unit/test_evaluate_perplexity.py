@@ -103,7 +103,10 @@ def test_a_twin_reads_all_of_it_and_what_was_not_trained_is_none(
     assert figures["text_twin"] != figures["text_twin_truncated"]
     for way in ("mean_pooled", "convolution"):
         assert figures[way] is None
-        assert "trained" in figures["not_measured"][way]
+        assert (
+            f"trained by vist2 train --memory {way.replace('_', '-')}"
+            in (figures["not_measured"][way])
+        )
     json.dumps(figures)
 
 

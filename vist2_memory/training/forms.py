@@ -35,15 +35,16 @@ class Sketches:
 
     def inputs(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
         """Patches, their mask, and the glyphs under each visual token."""
-        return dict(
-            zip(("patches", "patch_mask", "glyphs"), draw(self.renderer, texts), strict=True)
-        )
+        patches, patch_mask, glyphs = draw(self.renderer, texts)
+        return {"patches": patches, "patch_mask": patch_mask, "glyphs": glyphs}
 
 
 class Tokens(nn.Module):
     """The text-only twin's: a chunk is the embeddings of its tokens, a vector each."""
 
     name = "text"
+    compresses = False
+    """Whether a chunk becomes fewer vectors than it has tokens: as many as if it were drawn."""
     kernel = 0
     """Places of a window; 0 where none is laid."""
 
@@ -94,6 +95,7 @@ class MeanPooled(Tokens):
     """
 
     name = "mean-pooled"
+    compresses = True
 
     def length(self, text: str) -> int:
         """As many as its visual tokens, or its tokens where these are fewer."""

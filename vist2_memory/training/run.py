@@ -51,7 +51,8 @@ def train(
 
     ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights of
     the preset ``size``. ``memory``: the form of memory, one of ``forms.MEMORIES``; stages that
-    train only what it lacks are left out, all else is the same for each. ``stream``: read the prose while it is needed, instead of loading it whole.
+    train only what it lacks are left out, all else is the same for each. ``stream``: read the prose
+    while it is needed, instead of loading it whole.
 
     ``data`` holds ``prose/train-*`` (texts, see ``data.read_texts``) and ``dialogues/*-train*``. A
     run that was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an

@@ -103,6 +103,7 @@ _FIND = {"read": 0.25, "recite": 0.25, "recall_plain": 0.3, "recall": 0.2}
 _ANSWER = {"read": 0.2, "recite": 0.2, "recall_plain": 0.2, "recall": 0.3, "recall_dialogues": 0.1}
 _RECALL = {"read": 0.2, "recite": 0.15, "recall_plain": 0.05, "recall": 0.45,
            "recall_dialogues": 0.15}  # fmt: skip
+_MIX = {"read": 0.15, "recite": 0.2, "continue": 0.35, "recall_plain": 0.15, "recall": 0.15}
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "tiny": (
@@ -118,6 +119,11 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=6144, rates=_SETTLED),
         Stage("polish", _RECALL, 270, (1, 40), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
               tokens=6144, rates=_SETTLED),
+    ),
+    "comparison": (
+        Stage("read", {"read": 1}, 900, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
+        Stage("find", _FIND, 300, (1, 6), 1e-3, decay=0, glyph_weight=0.3),
+        Stage("mix", _MIX, 300, (1, 12), 1e-3, decay=1, warmup=1, glyph_weight=0.3),
     ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),
@@ -138,4 +144,5 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     ),
 }  # fmt: skip
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
-composed of pretrained towers, at sizes chosen here; it was not run."""
+composed of pretrained towers, at sizes chosen here; it was not run. ``comparison``: one small
+budget for every form of memory, see benchmarks/compare_arms.py; long enough to learn to read."""

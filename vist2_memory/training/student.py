@@ -38,7 +38,8 @@ class Student(nn.Module):
         spelled: bool | None = None,
         memory: str = VISUAL,
     ) -> None:
-        """``memory``: one of ``forms.MEMORIES``. ``spelled``: whether spelled embeddings stand in for the model's table.
+        """``memory``: one of ``forms.MEMORIES``; ``model`` loses its tower if it is not visual.
+        ``spelled``: whether spelled embeddings stand in for the model's table.
 
         None: where they can, that is with a head tied to a small table that the tokenizer fills,
         as models trained from scratch have; a pretrained table is trained as it is. Raises
