@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Qwen3ForCausalLM
 
-from tests.support.checkpoints import small_config, small_model
+from tests.support.checkpoints import save_small, small_config, small_model
 from tests.support.tokenizers import PROSE, small_tokenizer
 from tests.support.trainers import small_materials, small_trainer
 from vist2_memory.errors import InvalidInputError, ModelError
@@ -28,6 +28,7 @@ from vist2_memory.training.forms import (
     lay_windows,
     make_form,
 )
+from vist2_memory.training.run import _begin_from
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import TASKS
@@ -200,6 +201,21 @@ def test_an_arm_is_saved_and_its_form_comes_back(tmp_path: Path, memory: str) ->
     )
     sample = TASKS["recite"](small_materials(), random.Random(0), 2)
     assert sample.length(form) == sample.length(student.form)
+
+
+def test_an_arm_is_a_start_for_itself_and_for_another_form(tmp_path: Path) -> None:
+    student = Student(small_model(seed=4), TOKENIZER, memory="convolution")
+    save_arm(student, TOKENIZER, tmp_path)
+    model, _, form = _begin_from(tmp_path)
+    assert form is not None
+    torch.testing.assert_close(form.state_dict(), student.tokens.state_dict(), rtol=0.01, atol=0.01)
+    ids = torch.tensor([TOKENIZER.encode("My cat is called Miso.")])
+    expected = Qwen3ForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(model(input_ids=ids).logits, expected(input_ids=ids).logits)
+    assert Student(model, TOKENIZER, memory="visual").trains({"vision"})
+    save_small(tmp_path / "visual")
+    assert _begin_from(tmp_path / "visual")[2] is None
 
 
 def test_what_is_no_arm_is_refused(tmp_path: Path) -> None:
