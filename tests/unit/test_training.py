@@ -118,6 +118,14 @@ def test_read_supervises_the_text_of_the_chunk() -> None:
     assert TOKENIZER.decode(block.ids[:-1]) == READ + sample.chunks[0]
 
 
+def test_spelled_embeddings_take_over_a_table_and_explain_it_by_letters() -> None:
+    spelled = SpelledEmbedding(["ab", "ac", "bc", "bb"], hidden_size=8)
+    table = SpelledEmbedding(["ab", "ac", "bc", "bb"], hidden_size=8, std=1.0)()
+    spelled.become(table)
+    torch.testing.assert_close(spelled(), table, rtol=1e-5, atol=1e-5)
+    assert spelled.free.square().sum() < table.square().sum()
+
+
 def test_spelled_embeddings_add_up_and_tell_tokens_of_other_letters_apart() -> None:
     spelled = SpelledEmbedding(["ab", "ac", "ab"], hidden_size=8)
     with torch.no_grad():

@@ -11,8 +11,8 @@ from vist2_memory.text.transcript import END, PAD, RESERVED, VISUAL
 _TINY: dict[str, Any] = {
     "text_config": {
         "vocab_size": 4096,
-        "hidden_size": 256,
-        "intermediate_size": 640,
+        "hidden_size": 384,
+        "intermediate_size": 896,
         "num_hidden_layers": 6,
         "num_attention_heads": 6,
         "num_key_value_heads": 3,

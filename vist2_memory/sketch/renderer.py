@@ -30,6 +30,11 @@ class SketchRenderer:
                 f"{geometry.cell_width} x {geometry.cell_height}"
             )
 
+        # (cell height, glyphs), an item is a row of pixels in a cell: it is moved as one.
+        rows = np.ascontiguousarray(self.atlas.pixels.transpose(1, 0, 2))
+        kind = "u" if geometry.cell_width in (1, 2, 4, 8) else "V"  # whole numbers move faster
+        self._rows = rows.view(f"{kind}{geometry.cell_width}")[..., 0]
+
     def cells(self, text: str) -> int:
         """Cells that ``text`` takes, escapes included."""
         return len(self.atlas.glyphs(text))
@@ -45,7 +50,7 @@ class SketchRenderer:
     def draw(self, chunks: Sequence[Chunk]) -> list[Sketch]:
         """Draw ``chunks``; raises ``ValueError`` for one that no sketch can hold."""
         geometry = self.geometry
-        glyphs = [self.atlas.glyphs(chunk.text) for chunk in chunks]
+        glyphs = self.atlas.glyphs_of([chunk.text for chunk in chunks])
         for chunk, cells in zip(chunks, glyphs, strict=True):
             if len(cells) > geometry.max_cells:
                 raise ValueError(
@@ -68,14 +73,16 @@ class SketchRenderer:
     ) -> npt.NDArray[np.uint8]:
         """All sketches below each other, shape (all lines * cell height, columns * cell width)."""
         geometry = self.geometry
-        grid = np.zeros((sum(lines), geometry.columns), dtype=np.int16)  # glyph 0 is the space
+        grid = np.zeros((sum(lines), geometry.columns), dtype=np.intp)  # glyph 0 is the space
         flat = grid.reshape(-1)
         start = 0
         for cells, height in zip(glyphs, lines, strict=True):
             flat[start : start + len(cells)] = cells
             start += height * geometry.columns
-        drawn = self.atlas.pixels[grid]  # (lines, columns, cell height, cell width)
-        return np.ascontiguousarray(drawn.transpose(0, 2, 1, 3)).reshape(
+        drawn = np.empty((len(grid), geometry.cell_height, geometry.columns), self._rows.dtype)
+        for row, cells_row in enumerate(self._rows):
+            drawn[:, row] = cells_row.take(grid, mode="clip")
+        return drawn.view(np.uint8).reshape(
             len(grid) * geometry.cell_height, geometry.columns * geometry.cell_width
         )
 

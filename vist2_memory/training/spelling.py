@@ -38,10 +38,12 @@ class SpelledEmbedding(nn.Module):
         self.letters = nn.Parameter(torch.randn(int(used.sum()), hidden_size) * std)
 
     def become(self, table: Tensor) -> None:
-        """Go on from a finished table: all of it free, nothing spelled yet."""
+        """Go on from a finished table, as much of it spelled as letters explain (least squares)."""
         with torch.no_grad():
-            self.free.copy_(table)
-            self.letters.zero_()
+            spelling = self.spelling.float()
+            squares = spelling.T @ spelling + torch.eye(spelling.shape[1])
+            self.letters.copy_(torch.linalg.solve(squares, spelling.T @ table.float()))
+            self.free.copy_(table.float() - spelling @ self.letters)
 
     def forward(self) -> Tensor:
         """The table, shape (vocabulary, hidden size)."""

@@ -21,6 +21,8 @@ from vist2_memory.training.spelling import SpelledEmbedding
 
 SPELLED_MOST = 32_768
 """The largest vocabulary whose letters are held as one matrix."""
+NAMED_EVERY = 4
+"""Of so many visual tokens one has its glyphs named; the head has more outputs than the rest."""
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The matrices of the language model that get LoRA adapters."""
 
@@ -115,10 +117,14 @@ class Student(nn.Module):
         """The loss of naming what each visual token shows; nothing where chunks are not drawn."""
         if self.tokens is not None:
             return dict.fromkeys(("glyph", "glyphs_right"), visual.new_zeros(()))
-        shown = self.glyph_head(visual).float().view(-1, self.glyphs)
+        first = int(torch.randint(min(NAMED_EVERY, len(visual)), ()))
+        some = torch.arange(first, len(visual), NAMED_EVERY, device=visual.device)
+        shown = self.glyph_head(visual[some]).float().view(-1, self.glyphs)
+        drawn = glyphs[some].reshape(-1)
+        times = len(visual) / len(some)
         return {
-            "glyph": F.cross_entropy(shown, glyphs.reshape(-1), reduction="sum"),
-            "glyphs_right": (shown.detach().argmax(-1) == glyphs.reshape(-1)).sum(),
+            "glyph": F.cross_entropy(shown, drawn, reduction="sum") * times,
+            "glyphs_right": (shown.detach().argmax(-1) == drawn).sum() * times,
         }
 
     @property

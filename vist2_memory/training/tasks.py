@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.validation import check_role
@@ -19,6 +19,7 @@ from vist2_memory.training.batches import Block, Sample
 from vist2_memory.training.data import Passages
 from vist2_memory.training.dialogues import Dialogue, converse
 from vist2_memory.training.synthetic import Conversation, Question, generate
+from vist2_memory.training.unfamiliar import unfamiliar
 
 SNIPPET = (4, 12)
 """Tokens that are given when the model is to find a place in memory and read on from there."""
@@ -54,17 +55,27 @@ class Materials:
         source = self.dialogues if rng.random() < 0.4 else self.prose
         return source.paragraph(rng, rng.randint(100, 400))
 
-    def noise(self, rng: random.Random) -> str:
-        """A chunk of what prose lacks: identifiers, numbers, rare characters."""
-        words: list[str] = []
-        letters = [chr(c) for c in range(0xA0, 0x180) if self.atlas.has(chr(c))]
-        kinds = (string.ascii_lowercase, string.digits, string.ascii_letters + string.digits)
+    def unfamiliar(self, rng: random.Random) -> str:
+        """A chunk of what prose lacks: words that are none, numbers, symbols, rare characters."""
+        prose = escape(self.prose.draw(rng, self.chunker.chunk_tokens * 6))
         while True:
-            alphabet = rng.choice((*kinds, string.punctuation + "\n\t", "".join(letters)))
-            words.append("".join(rng.choices(alphabet, k=rng.randint(1, 10))))
-            chunk = self.chunker.first(" ".join(words))
+            chunk = self.chunker.first(unfamiliar(rng, prose, self._rare))
             if chunk is not None:
                 return chunk.text
+
+    @cached_property
+    def _rare(self) -> list[str]:
+        return [chr(code) for code in range(0xA0, 0x180) if self.atlas.has(chr(code))]
+
+    def talk(self, rng: random.Random, count: int) -> list[str]:
+        """``count`` consecutive chunks of a synthetic conversation."""
+        while True:
+            characters = max(300, int((count + 1) * self.chunker.chunk_tokens * 4.5))
+            facts = max(1, int(characters / rng.uniform(70, 200)))
+            made = generate(rng, characters=characters, split="train", facts=facts)
+            found = [chunk.text for chunk in self.chunker.cut(write_turns(made.messages))]
+            if len(found) >= count:
+                return found[-count:]
 
 
 Task = Callable[[Materials, random.Random, int], Sample]
@@ -73,7 +84,7 @@ Task = Callable[[Materials, random.Random, int], Sample]
 
 def read(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     """Read one chunk out from its beginning (OCR)."""
-    text = materials.noise(rng) if rng.random() < 0.2 else materials.chunks(rng, 1)[0]
+    text = materials.unfamiliar(rng) if rng.random() < 0.5 else materials.chunks(rng, 1)[0]
     ids = materials.tokenizer.encode(READ + text + END)
     return Sample([text], [Block(1, ids, [1.0] * len(ids))])
 
@@ -84,9 +95,11 @@ def recite(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     Half of the places are given by one word that stands in the memory once: questions, too, name
     what they ask for by a word or two.
     """
-    texts = materials.chunks(rng, chunks)
-    if rng.random() < 0.3:
-        texts[rng.randrange(chunks)] = materials.noise(rng)
+    talk = rng.random() < 0.4
+    texts = materials.talk(rng, chunks) if talk else materials.chunks(rng, chunks)
+    for place in range(chunks):
+        if rng.random() < 0.2:
+            texts[place] = materials.unfamiliar(rng)
     memory = "".join(texts)
     seen = Counter(_WORD.findall(memory))
     words = [found for found in _WORD.finditer(memory) if seen[found.group()] == 1]
