@@ -58,12 +58,13 @@ def end_of(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def killed(folder: Path) -> None:
+def killed(folder: Path, memory: str) -> None:
     """Train once unbroken, and once killed in the middle of each stage and resumed each time."""
 
     def train(out: str) -> None:
         arguments = f"train --recipe four --data {folder}/data --out {folder}/{out}"
         arguments += f" --start {folder}/start --seed 3 --cpu --stream --save-every-steps 2"
+        arguments += f" --memory {memory}"
         app(arguments.split(), standalone_mode=False)
 
     def train_until(stage: str) -> None:
@@ -164,4 +165,5 @@ def ranks(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"killed": killed, "ranks": ranks}[sys.argv[1]](Path(sys.argv[2]))
+    what, folder, *others = sys.argv[1:]
+    {"killed": killed, "ranks": ranks}[what](Path(folder), *others)

@@ -29,9 +29,14 @@ def small_materials(prose: Passages | None = None) -> Materials:
     )
 
 
-def small_trainer(folder: Path, seed: int = 3, execution: Execution | None = None) -> Trainer:
+def small_trainer(
+    folder: Path,
+    seed: int = 3,
+    execution: Execution | None = None,
+    memory: str = "visual",
+) -> Trainer:
     """A trainer of a small random model on the CPU."""
     torch.manual_seed(seed)
-    student = Student(small_model(), small_tokenizer())
+    student = Student(small_model(), small_tokenizer(), memory=memory)
     execution = execution or Execution(cpu=True)
     return Trainer(student, small_materials(), folder, seed, execution)

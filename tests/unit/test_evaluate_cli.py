@@ -67,6 +67,8 @@ def test_recall_of_dialogues(measure: Run, tmp_path: Path, monkeypatch: pytest.M
         (("recall", "--kind", "dialogues"), "give --data"),
         (("recall", "--twin", "no/such/folder"), "no folder of a Qwen3 checkpoint"),
         (("readback", "--ratio", "9", "--chunks", "1", "--data"), "a visual token; it offers 2.4"),
+        (("recall", "--mean-pooled", "no/such/folder"), "no folder of a Qwen3 checkpoint"),
+        (("recall", "--convolution", "no/such/folder"), "no folder of a Qwen3 checkpoint"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line_on_stderr(

@@ -20,6 +20,7 @@ from vist2_memory.training.evaluate import evaluate_perplexity
 from vist2_memory.training.evaluate.perplexity import losses
 from vist2_memory.training.evaluate.text_model import TextModel
 from vist2_memory.training.export import save_language_model
+from vist2_memory.training.forms import Sketches
 
 pytest_plugins = ("tests.support.fixtures",)
 
@@ -50,7 +51,7 @@ def test_visual_perplexity_equals_one_training_pass(reader: TorchEngine, tmp_pat
     blocks = [Block(i, token_ids(texts[i]), [1.0] * chunks[i].tokens) for i in range(4)]
     sample = Sample(texts[:3], blocks)
     visual_id = reader.model.config.visual_token_id
-    batch = collate([sample], reader.processor.renderer, visual_id, 9)
+    batch = collate([sample], Sketches(reader.processor.renderer), visual_id, 9)
     visual = reader.encode(chunks[:3])
     with torch.no_grad():
         logits = reader.model(
@@ -102,7 +103,10 @@ def test_a_twin_reads_all_of_it_and_what_was_not_trained_is_none(
     assert figures["text_twin"] != figures["text_twin_truncated"]
     for way in ("mean_pooled", "convolution"):
         assert figures[way] is None
-        assert "trained" in figures["not_measured"][way]
+        assert (
+            f"trained by vist2 train --memory {way.replace('_', '-')}"
+            in (figures["not_measured"][way])
+        )
     json.dumps(figures)
 
 

@@ -23,6 +23,7 @@ from vist2_memory.training.data import Passages, find_files, read_texts
 from vist2_memory.training.dialogues import Dialogue
 from vist2_memory.training.evaluate import distance, evaluate_readback, evaluate_recall
 from vist2_memory.training.export import save_checkpoint, save_language_model
+from vist2_memory.training.forms import Sketches
 from vist2_memory.training.spelling import SpelledEmbedding
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.tasks import TASKS, Materials
@@ -49,7 +50,8 @@ def trainer(folder: Path, seed: int = 3) -> Trainer:
 def as_batch(samples: list[Sample]) -> Batch:
     config = small_config()
     renderer = Vist2Processor(config, TOKENIZER).renderer
-    return collate(samples, renderer, config.visual_token_id, config.get_text_config().pad_token_id)
+    pad = config.get_text_config().pad_token_id
+    return collate(samples, Sketches(renderer), config.visual_token_id, pad)
 
 
 def test_each_weighted_token_is_predicted_from_the_place_before_it() -> None:
@@ -98,10 +100,10 @@ def test_recall_supervises_answers_and_the_mark_that_ends_them() -> None:
 
 
 def test_groups_hold_samples_of_like_length_and_lose_none() -> None:
-    renderer = Vist2Processor(small_config(), TOKENIZER).renderer
+    form = Sketches(Vist2Processor(small_config(), TOKENIZER).renderer)
     samples = [Sample([], [Block(0, [1] * n, [1.0] * n)]) for n in (50, 5, 48, 6, 200, 5)]
-    groups = list(group(samples, 110, renderer))
-    lengths = [[sample.length(renderer) for sample in some] for some in groups]
+    groups = list(group(samples, 110, form))
+    lengths = [[sample.length(form) for sample in some] for some in groups]
     assert lengths == [[5, 5, 6], [48, 50], [200]]
 
 

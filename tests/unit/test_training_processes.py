@@ -22,11 +22,11 @@ from vist2_memory.training.checkpoints import CheckpointError, load_state
 ROOT = Path(__file__).parents[2]
 
 
-def start(what: str, folder: Path) -> None:
+def start(what: str, folder: Path, *others: str) -> None:
     """Run the script on ``folder``."""
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.support.forked_training", what, str(folder)]
+    command = [sys.executable, "-m", "tests.support.forked_training", what, str(folder), *others]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, check=False
     )
@@ -35,8 +35,9 @@ def start(what: str, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("memory", ["visual", "convolution"])
 def test_a_run_killed_in_every_stage_ends_with_the_weights_and_log_of_an_unbroken_one(
-    tmp_path: Path,
+    tmp_path: Path, memory: str
 ) -> None:
     save_small(tmp_path / "start")
     (tmp_path / "data" / "prose").mkdir(parents=True)
@@ -46,12 +47,13 @@ def test_a_run_killed_in_every_stage_ends_with_the_weights_and_log_of_an_unbroke
     with lzma.open(tmp_path / "data" / "dialogues" / "a-train.jsonl.xz", "wt") as file:
         turns = [["user", "Shall we meet at noon?"], ["system", "Yes, at the station."]]
         file.write(json.dumps({"turns": turns * 9}) + "\n")
-    start("killed", tmp_path)
+    start("killed", tmp_path, memory)
     whole, broken = (load_state(tmp_path / run / "checkpoint.pt") for run in ("whole", "broken"))
     for name, value in whole["student"].items():
         assert torch.equal(value, broken["student"][name]), name
-    models = [tmp_path / run / "model" / "model.safetensors" for run in ("whole", "broken")]
-    assert models[0].read_bytes() == models[1].read_bytes()
+    for weights in sorted((tmp_path / "whole" / "model").glob("*.safetensors")):
+        broken_weights = tmp_path / "broken" / "model" / weights.name
+        assert weights.read_bytes() == broken_weights.read_bytes(), weights.name
     assert _rows(tmp_path / "whole") == _rows(tmp_path / "broken")
     assert len(_rows(tmp_path / "whole")) == 5, "a line for each task at the end of a stage"
 

@@ -28,6 +28,12 @@ Twin = Annotated[
         help="A Qwen3 checkpoint folder: a text-only model trained with the same tokenizer."
     ),
 ]
+MeanPooled = Annotated[
+    Path | None, typer.Option(help="A model trained by vist2 train --memory mean-pooled.")
+]
+Convolution = Annotated[
+    Path | None, typer.Option(help="A model trained by vist2 train --memory convolution.")
+]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn.")]
 
 
@@ -92,6 +98,8 @@ def recall(
         typer.Option(help="Dialogues trained on: answers that occur in them are scored apart."),
     ] = None,
     twin: Twin = None,
+    mean_pooled: MeanPooled = None,
+    convolution: Convolution = None,
     skip_baselines: Annotated[
         bool, typer.Option("--skip-baselines", help="Ask with visual memory only.")
     ] = False,
@@ -112,6 +120,8 @@ def recall(
             data=data,
             seen=seen,
             twin=twin,
+            mean_pooled=mean_pooled,
+            convolution=convolution,
             baselines=not skip_baselines,
             progress=progress,
         )
@@ -127,6 +137,8 @@ def perplexity(
     passages: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 200,
     seed: Seed = 0,
     twin: Twin = None,
+    mean_pooled: MeanPooled = None,
+    convolution: Convolution = None,
     as_json: AsJson = False,
     model: Model = None,
     ratio: Ratio = None,
@@ -142,6 +154,8 @@ def perplexity(
             passages=passages,
             seed=seed,
             twin=twin,
+            mean_pooled=mean_pooled,
+            convolution=convolution,
             progress=progress,
         )
     _show_figures(figures, as_json)

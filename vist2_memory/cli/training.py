@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 if TYPE_CHECKING:
     from vist2_memory.training import trainer
+
+
+class Memory(StrEnum):
+    """The forms of memory; see ``vist2_memory.training.forms``, which loads torch."""
+
+    visual = "visual"
+    text = "text"
+    mean_pooled = "mean-pooled"
+    convolution = "convolution"
 
 
 def train(
@@ -27,6 +37,13 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the weights and of what is drawn.")] = 0,
     start: Annotated[
         str | None, typer.Option(help="A model or checkpoint folder to go on from.")
+    ] = None,
+    memory: Annotated[
+        Memory, typer.Option(help="How a chunk is remembered; all but visual are baselines.")
+    ] = Memory.visual,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The size of a model from random weights, if not the recipe's own."),
     ] = None,
     stream: Annotated[
         bool,
@@ -84,6 +101,8 @@ def train(
             seed,
             start,
             execution,
+            memory=memory.value,
+            size=preset,
             stream=stream,
             dry_run=dry_run,
             progress=progress,

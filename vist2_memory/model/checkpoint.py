@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from transformers import PreTrainedModel
+
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.text.transcript import END, MARKS, PAD
 
@@ -18,7 +19,7 @@ CHAT_TEMPLATE = (
 
 
 def write_checkpoint(
-    model: Vist2ForConditionalGeneration,
+    model: PreTrainedModel,
     tokenizer: Vist2Tokenizer,
     folder: Path,
     max_shard_size: str = "5GB",

@@ -79,6 +79,21 @@ _NANO: dict[str, Any] = {
     "visual_token_id": RESERVED.index(VISUAL),
 }
 
+_MICRO: dict[str, Any] = _TINY | {
+    "text_config": _TINY["text_config"]
+    | {
+        "vocab_size": 2048,
+        "hidden_size": 192,
+        "intermediate_size": 480,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 48,
+    },
+    "vision_config": _TINY["vision_config"] | {"hidden_size": 192, "intermediate_size": 384},
+}
+"""Sketches as of ``tiny``, and a quarter of its parameters: for comparisons on a CPU."""
+
 WIDE_LINES = {
     "cell_width": 4,
     "cell_height": 8,
@@ -88,6 +103,9 @@ WIDE_LINES = {
     "patches_per_strip": 10,
 }
 """The geometry of composed models: twenty characters a visual token, four of them a line."""
+
+SCRATCH = ("tiny", "micro", "nano")
+"""Presets that are trained from random weights, with a tokenizer of their own."""
 
 QWEN3_TOKENS = 151_669
 """Ids that the tokenizer of Qwen3 uses; the marks take the next of the table's other rows."""
@@ -132,6 +150,7 @@ def _composed(hidden: int, layers: int, heads: int, mlp: int, tied: bool) -> dic
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _TINY,
     "nano": _NANO,
+    "micro": _MICRO,
     "0.6B": _composed(hidden=1024, layers=28, heads=16, mlp=3072, tied=True),
     "1.7B": _composed(hidden=2048, layers=28, heads=16, mlp=6144, tied=True),
     "4B": _composed(hidden=2560, layers=36, heads=32, mlp=9728, tied=True),
@@ -141,7 +160,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 SOURCES: dict[str, tuple[str, str]] = {
     size: (f"Qwen/Qwen3-{size}", "google/siglip2-large-patch16-256")
     for size in PRESETS
-    if size not in ("tiny", "nano")
+    if size not in SCRATCH
 }
 """The hub's checkpoints, language model and vision tower, that a preset is composed of."""
 

@@ -6,9 +6,9 @@ see ``model.masks``. Knows nothing of where samples come from or what loss is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,16 @@ from vist2_memory.model.masks import PINNED, Segment, attention_allowed, lay_out
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.renderer import SketchRenderer, patch_batch
 from vist2_memory.types import Chunk
+
+
+class Form(Protocol):
+    """How a chunk becomes vectors of memory, as far as a batch must know it; see ``forms``."""
+
+    def length(self, text: str) -> int:
+        """How many vectors ``text`` becomes."""
+
+    def inputs(self, texts: Sequence[str]) -> Mapping[str, Any]:
+        """What the vectors of ``texts`` are made from: fields of a :class:`Batch` by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +47,18 @@ class Sample:
     blocks: Sequence[Block]
     pinned: Sequence[int] = ()
 
-    def length(self, renderer: SketchRenderer) -> int:
-        """Tokens, visual ones included."""
-        visual = sum(renderer.visual_tokens(text) for text in self.chunks)
-        return len(self.pinned) + visual + sum(len(block.ids) for block in self.blocks)
+    def length(self, form: Form) -> int:
+        """Tokens, vectors of memory included."""
+        memory = sum(form.length(text) for text in self.chunks)
+        return len(self.pinned) + memory + sum(len(block.ids) for block in self.blocks)
 
 
-def group(
-    samples: Sequence[Sample], tokens: int, renderer: SketchRenderer
-) -> Iterator[list[Sample]]:
+def group(samples: Sequence[Sample], tokens: int, form: Form) -> Iterator[list[Sample]]:
     """``samples`` in groups of like length that take about ``tokens`` tokens when padded."""
     some: list[Sample] = []
-    for sample in sorted(samples, key=lambda sample: sample.length(renderer)):
-        length = sample.length(renderer)
-        unlike = some and some[0].length(renderer) < 0.7 * length
+    for sample in sorted(samples, key=lambda sample: sample.length(form)):
+        length = sample.length(form)
+        unlike = some and some[0].length(form) < 0.7 * length
         if some and (unlike or (len(some) + 1) * length > tokens):
             yield some
             some = []
@@ -59,22 +67,29 @@ def group(
         yield some
 
 
-@dataclass(frozen=True, slots=True)
+_NONE = torch.empty(0, dtype=torch.long)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Samples as tensors.
+    """Samples as tensors. What another form of memory is made from is empty.
 
     ``patches`` (sketches, patches, patch size) uint8 and ``patch_mask``: the sketches of all
     samples in order, all drawn in ``geometry``. ``glyphs`` (visual tokens, cells a strip): what
-    each visual token shows.
+    each visual token shows. ``chunk_ids``, ``runs``, ``windows``: the same of chunks that are not
+    drawn; see ``forms``.
     ``input_ids``, ``position_ids`` (batch, length); ``allowed`` (batch, 1, length, length) bool.
     ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
     ``weights``.
     """
 
-    patches: Tensor
-    patch_mask: Tensor
-    glyphs: Tensor
-    geometry: SketchGeometry
+    patches: Tensor = _NONE
+    patch_mask: Tensor = _NONE
+    glyphs: Tensor = _NONE
+    geometry: SketchGeometry | None = None
+    chunk_ids: Tensor = _NONE
+    runs: Tensor = _NONE
+    windows: Tensor = _NONE
     input_ids: Tensor
     position_ids: Tensor
     allowed: Tensor
@@ -82,6 +97,7 @@ class Batch:
     targets: Tensor
     weights: Tensor
     text_tokens: int
+    chunks: int
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``; itself where it is there already."""
@@ -114,12 +130,14 @@ def draw(renderer: SketchRenderer, texts: Sequence[str]) -> tuple[Tensor, Tensor
 
 
 def collate(
-    samples: Sequence[Sample], renderer: SketchRenderer, visual_token_id: int, pad_token_id: int
+    samples: Sequence[Sample], form: Form, visual_token_id: int, pad_token_id: int
 ) -> Batch:
-    """``samples`` side by side, padded to the longest."""
+    """``samples`` side by side, padded to the longest; vectors of memory go where
+    ``visual_token_id`` stands.
+    """
     layouts, ids, wanted = [], [], []
     for sample in samples:
-        lengths = [renderer.visual_tokens(text) for text in sample.chunks]
+        lengths = [form.length(text) for text in sample.chunks]
         segments = [Segment(PINNED, len(sample.pinned))]
         segments += [Segment(i, length, visual=True) for i, length in enumerate(lengths)]
         segments += [Segment(block.after, len(block.ids)) for block in sample.blocks]
@@ -136,12 +154,9 @@ def collate(
     input_ids = pad(ids, batch_first=True, padding_value=pad_token_id)
     loss_weights = pad(wanted, batch_first=True).reshape(-1)
     targets = loss_weights.nonzero()[:, 0]
-    patches, patch_mask, glyphs = draw(renderer, [t for s in samples for t in s.chunks])
+    chunks = [text for sample in samples for text in sample.chunks]
     return Batch(
-        patches=patches,
-        patch_mask=patch_mask,
-        glyphs=glyphs,
-        geometry=renderer.geometry,
+        **form.inputs(chunks),
         input_ids=input_ids,
         position_ids=layout.position_ids,
         allowed=attention_allowed(layout),
@@ -149,4 +164,5 @@ def collate(
         targets=input_ids.reshape(-1)[targets],
         weights=loss_weights[targets],
         text_tokens=sum(len(block.ids) for sample in samples for block in sample.blocks),
+        chunks=len(chunks),
     )

@@ -26,7 +26,7 @@ def count(batch: Batch, loss: Tensor, out: Mapping[str, Tensor]) -> Tensor:
         len(batch.targets),
         batch.glyphs.numel(),
         batch.text_tokens,
-        len(batch.patch_mask),
+        batch.chunks,
         batch.input_ids.numel(),
     ]
     values = [loss.detach(), *(out[name].detach() for name in SUMS)]
@@ -40,8 +40,7 @@ def summarize(tasks: Iterable[str], sums: Tensor, world: int) -> dict[str, Any]:
         task: dict(zip(COUNTS, row, strict=True))
         for task, row in zip(tasks, sums.tolist(), strict=True)
     }
-    cells = sum(row["cells"] for row in rows.values())
-    return {
+    metrics: dict[str, Any] = {
         "loss": round(sum(row["loss"] for row in rows.values()) / world, 4),
         "tasks": {
             task: {
@@ -52,10 +51,12 @@ def summarize(tasks: Iterable[str], sums: Tensor, world: int) -> dict[str, Any]:
             }
             for task, row in rows.items()
         },
-        "glyph": round(sum(row["glyph"] for row in rows.values()) / cells, 4),
-        "glyphs_right": round(sum(row["glyphs_right"] for row in rows.values()) / cells, 4),
         "tokens": int(sum(row["tokens"] for row in rows.values())),
     }
+    if cells := sum(row["cells"] for row in rows.values()):  # none where nothing is drawn
+        for name in ("glyph", "glyphs_right"):
+            metrics[name] = round(sum(row[name] for row in rows.values()) / cells, 4)
+    return metrics
 
 
 class MetricsLog:

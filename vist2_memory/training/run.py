@@ -9,18 +9,20 @@ from pathlib import Path
 import torch
 
 from vist2_memory.engine.catalog import find_model
-from vist2_memory.engine.loading import load_model
+from vist2_memory.engine.loading import load_language_model, load_model
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
-from vist2_memory.model.presets import preset
+from vist2_memory.model.presets import SCRATCH, preset
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.font import default_atlas
 from vist2_memory.text.chunking import Chunker
+from vist2_memory.training.arms import is_arm, load_form, save_arm
 from vist2_memory.training.curves import draw_curves, require_matplotlib
 from vist2_memory.training.data import Passages, find_files, read_texts
 from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
+from vist2_memory.training.forms import MEMORIES, VISUAL, Tokens
 from vist2_memory.training.stages import PRESET_OF, RECIPES
 from vist2_memory.training.streaming import PIECE, StreamedPassages
 from vist2_memory.training.student import Student
@@ -40,23 +42,33 @@ def train(
     start: Path | str | None = None,
     execution: Execution | None = None,
     *,
+    memory: str = VISUAL,
+    size: str | None = None,
     stream: bool = False,
     dry_run: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
 
-    ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights.
-    ``stream``: read the prose while it is needed, instead of loading it whole. ``dry_run``: a few
-    short steps of each stage, in ``out/dry-run``, to see that all which a run needs is there.
+    ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights of
+    the preset ``size`` (default: the recipe's own). ``memory``: the form of memory, one of
+    ``forms.MEMORIES``; stages that train only what it lacks are left out, all else is the same for
+    each. ``stream``: read the prose while it is needed, instead of loading it whole. ``dry_run``: a
+    few short steps of each stage, in ``out/dry-run``, to see that all which a run needs is there.
 
     ``data`` holds ``prose/train-*`` (texts, see ``data.read_texts``) and ``dialogues/*-train*``. A
     run that was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an
-    unknown recipe and ``FileNotFoundError`` when the data is not there.
+    unknown recipe, form or size, and ``FileNotFoundError`` when the data is not there.
     """
     require_matplotlib()
-    if recipe not in RECIPES:
-        raise InvalidInputError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    size = size or PRESET_OF.get(recipe, "tiny")
+    for what, name, known in (
+        ("recipe", recipe, RECIPES),
+        ("form of memory", memory, MEMORIES),
+        ("preset of a model from random weights", size, SCRATCH),
+    ):
+        if name not in known:
+            raise InvalidInputError(f"no {what} {name!r}; there are: {', '.join(known)}")
     stages, characters = RECIPES[recipe], TOKENIZER_CHARACTERS
     if dry_run:
         stages = tuple(stage.shrunk() for stage in stages)
@@ -76,27 +88,48 @@ def train(
     dialogues = [dialogue.text for dialogue in talks]
     torch.manual_seed(seed)
     if start is not None:
-        folder = find_model(start)
-        model = load_model(folder, torch.device("cpu"), torch.float32)
-        tokenizer, config = Vist2Tokenizer.load(folder), model.config
+        model, tokenizer, form = _begin_from(find_model(start))
+        config = model.config
     else:
-        config = preset(PRESET_OF.get(recipe, "tiny"))
-        model = Vist2ForConditionalGeneration(config)
+        config = preset(size)
+        model, form = Vist2ForConditionalGeneration(config), None
         with devices.main_first():
             samples = beginnings(prose_files, characters) if stream else texts
-            size = config.get_text_config().vocab_size
-            tokenizer = _tokenizer(out, [*samples, *dialogues], size, characters, seed)
-    student = Student(model, tokenizer)
+            vocabulary = config.get_text_config().vocab_size
+            tokenizer = _tokenizer(out, [*samples, *dialogues], vocabulary, characters, seed)
+    student = Student(model, tokenizer, memory=memory)
     if start is not None and student.spelled is not None:
         student.spelled.become(model.get_input_embeddings().weight)  # type: ignore[arg-type]
+    if student.tokens is not None and form is not None and form.name == memory:
+        student.tokens.load_state_dict(form.state_dict())
     chunker = Chunker(tokenizer, config.chunk_tokens, student.fits)
     materials = Materials(prose, Passages(dialogues), tokenizer, chunker, default_atlas(), talks)
+    stages = tuple(stage for stage in stages if student.trains(stage.parts))
     Trainer(student, materials, out, seed, execution).run(stages, progress)
     if devices.main:
-        save_checkpoint(student.finish(), tokenizer, out / "model")
+        if student.tokens is None:
+            save_checkpoint(student.finish(), tokenizer, out / "model")
+        else:
+            save_arm(student, tokenizer, out / "model")
         draw_curves(out / "metrics.jsonl", out / "curves.png")
     devices.wait()
     return out / "model"
+
+
+def _begin_from(
+    folder: Path,
+) -> tuple[Vist2ForConditionalGeneration, Vist2Tokenizer, Tokens | None]:
+    """The model in ``folder`` with its tokenizer, and its form of memory if it draws nothing.
+
+    Such a model gets a vision tower of random weights.
+    """
+    device, tokenizer = torch.device("cpu"), Vist2Tokenizer.load(folder)
+    if not is_arm(folder):
+        return load_model(folder, device, torch.float32), tokenizer, None
+    config, form = load_form(folder, tokenizer)
+    model = Vist2ForConditionalGeneration(config)
+    model.language_model = load_language_model(folder, device, torch.float32)
+    return model, tokenizer, form
 
 
 def beginnings(files: Sequence[Path], characters: int) -> Iterator[str]:

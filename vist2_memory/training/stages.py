@@ -181,6 +181,7 @@ _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
 _TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.4,
          "recall_dialogues": 0.15}  # fmt: skip
+_MIX = {"read": 0.15, "recite": 0.2, "continue": 0.35, "recall_plain": 0.15, "recall": 0.15}
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "tiny": (
@@ -211,6 +212,11 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("extend", _TALK, 150, (1, 256), 7e-4, decay=1, warmup=1, glyph_weight=0.3,
               tokens=32_768, rates=_SETTLED),
     ),
+    "comparison": (
+        Stage("read", {"read": 1}, 900, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
+        Stage("find", _FIND, 300, (1, 6), 1e-3, decay=0, glyph_weight=0.3),
+        Stage("mix", _MIX, 300, (1, 12), 1e-3, decay=1, warmup=1, glyph_weight=0.3),
+    ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),
         Stage("recall", {"read": 1, "recite": 1, "continue": 1, "recall": 1}, 4, (2, 4), 1e-3,
@@ -232,7 +238,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 }  # fmt: skip
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
 composed of pretrained towers, at sizes chosen here; it was not run. ``nano``: for one GPU and half
-an hour, by arithmetic (docs/training.md); it was not run either."""
+an hour, by arithmetic (docs/training.md); it was not run either. ``comparison``: one small budget
+for every form of memory, see benchmarks/compare_arms.py; long enough to learn to read."""
 
 PRESET_OF = {"nano": "nano"}
 """The preset whose random weights a recipe begins with; "tiny" where it is not named."""

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from vist2_memory.errors import InvalidInputError, Vist2Error
 from vist2_memory.model.masks import additive
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
-from vist2_memory.training.batches import Batch
+from vist2_memory.training.batches import Batch, Form
+from vist2_memory.training.forms import VISUAL, Sketches, make_form
 from vist2_memory.training.spelling import SpelledEmbedding
 
 SPELLED_MOST = 32_768
@@ -26,15 +28,20 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 class Student(nn.Module):
-    """The model in training: with spelled embeddings or its own, and a head that names glyphs."""
+    """The model in training: with spelled embeddings or its own, and a head that names glyphs.
+
+    Where chunks are not drawn (see ``forms``) it has no such head, vision tower and aligner.
+    """
 
     def __init__(
         self,
         model: Vist2ForConditionalGeneration,
         tokenizer: Vist2Tokenizer,
         spelled: bool | None = None,
+        memory: str = VISUAL,
     ) -> None:
-        """``spelled``: whether spelled embeddings stand in for the model's table.
+        """``memory``: one of ``forms.MEMORIES``; ``model`` loses its tower if it is not visual.
+        ``spelled``: whether spelled embeddings stand in for the model's table.
 
         None: where they can, that is with a head tied to a small table that the tokenizer fills,
         as models trained from scratch have; a pretrained table is trained as it is. Raises
@@ -59,10 +66,15 @@ class Student(nn.Module):
             for geometry in model.config.sketch_geometries
         }
         self.renderer = self.renderers[model.config.sketch_geometry.patches_per_strip]
-        self.glyphs = len(self.renderer.atlas.pixels)
-        # The characters of a short strip are named by the same rows as the first of a long one.
-        cells = max(own.geometry.cells_per_strip for own in self.renderers.values())
-        self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
+        self.memory = memory
+        self.tokens = make_form(memory, self.renderer, tokenizer, text.hidden_size)
+        if self.tokens is None:
+            self.glyphs = len(self.renderer.atlas.pixels)
+            # The characters of a short strip are named by the same rows as the first of a long one.
+            cells = max(own.geometry.cells_per_strip for own in self.renderers.values())
+            self.glyph_head = nn.Linear(text.hidden_size, cells * self.glyphs)
+        else:
+            del model.vision_tower, model.aligner
         self._adapters: tuple[Any, ...] = ()  # in a tuple, so that it is no part of the module
 
     def _own_tables(self) -> tuple[Any, Any]:
@@ -75,15 +87,12 @@ class Student(nn.Module):
         The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
         ``glyph`` names and how many ``glyphs_right``.
         """
-        model, low = self.model, self.model.config.ink[0]
+        model = self.model
         vectors, head = self._own_tables() if table is None else (table, table)
-        scale = (self.model.config.ink[1] - low) / 255
-        patches = batch.patches.float().mul_(scale).add_(low)
-        strips = batch.patch_mask[:, :: batch.geometry.patches_per_strip]
-        visual = model.encode(patches, batch.patch_mask, batch.geometry)[strips]
+        memory = self._remember(batch, vectors)
         embeds = F.embedding(batch.input_ids, vectors)
         places = batch.input_ids == model.config.visual_token_id
-        embeds = embeds.masked_scatter(places[..., None], visual.to(embeds.dtype))
+        embeds = embeds.masked_scatter(places[..., None], memory.to(embeds.dtype))
         dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
         hidden = model.language_model.model(
             inputs_embeds=embeds,
@@ -93,6 +102,27 @@ class Student(nn.Module):
         ).last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
+        return {
+            "text": (losses * batch.weights).sum(),
+            "right": (logits.detach().argmax(-1) == batch.targets).sum(),
+            **self._name_glyphs(memory, batch),
+        }
+
+    def _remember(self, batch: Batch, table: Tensor) -> Tensor:
+        """The vectors of all chunks of ``batch``, shape (vectors, hidden size)."""
+        if self.tokens is not None:
+            vectors: Tensor = self.tokens(batch.chunk_ids, batch.runs, batch.windows, table)
+            return vectors
+        assert batch.geometry is not None
+        paper, ink = self.model.config.ink
+        patches = batch.patches.float().mul_((ink - paper) / 255).add_(paper)
+        strips = batch.patch_mask[:, :: batch.geometry.patches_per_strip]
+        return self.model.encode(patches, batch.patch_mask, batch.geometry)[strips]
+
+    def _name_glyphs(self, visual: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss of naming what each visual token shows; nothing where chunks are not drawn."""
+        if batch.geometry is None:
+            return dict.fromkeys(("glyph", "glyphs_right"), visual.new_zeros(()))
         named = batch.geometry.cells_per_strip * self.glyphs
         weight, bias = self.glyph_head.weight[:named], self.glyph_head.bias[:named]
         first = int(torch.randint(min(NAMED_EVERY, len(visual)), ()))
@@ -101,8 +131,6 @@ class Student(nn.Module):
         drawn = batch.glyphs[some].reshape(-1)
         times = len(visual) / len(some)
         return {
-            "text": (losses * batch.weights).sum(),
-            "right": (logits.detach().argmax(-1) == batch.targets).sum(),
             "glyph": F.cross_entropy(shown, drawn, reduction="sum") * times,
             "glyphs_right": (shown.detach().argmax(-1) == drawn).sum() * times,
         }
@@ -110,6 +138,21 @@ class Student(nn.Module):
     def fits(self, text: str) -> bool:
         """Whether ``text`` fits a sketch in every geometry of the model."""
         return all(renderer.fits(text) for renderer in self.renderers.values())
+
+    def form(self, renderer: SketchRenderer) -> Form:
+        """How samples become batches for this model, drawn by ``renderer`` if they are drawn."""
+        return self.tokens or Sketches(renderer)
+
+    @property
+    def backbone(self) -> PreTrainedModel:
+        """The part that runs: the whole model, or its language model where nothing is drawn."""
+        return self.model if self.tokens is None else self.model.language_model
+
+    def trains(self, parts: Collection[str]) -> bool:
+        """Whether the model has any of ``parts``, beside the head that names glyphs."""
+        if "adapters" in parts:
+            return True
+        return any(part_of(name) in parts for name, _ in self.named_parameters())
 
     def train_only(self, parts: Collection[str], lora_rank: int = 16) -> None:
         """Freeze all but ``parts`` (see ``stages.PARTS``) and the head that names glyphs.

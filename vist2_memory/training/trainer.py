@@ -30,6 +30,7 @@ from vist2_memory.training.checkpoints import (
     set_random_state,
 )
 from vist2_memory.training.devices import Devices, Execution
+from vist2_memory.training.forms import VISUAL, Sketches
 from vist2_memory.training.metrics import Divergence, MetricsLog, count, summarize
 from vist2_memory.training.stages import Stage, parts_of
 from vist2_memory.training.student import Student, make_optimizers
@@ -105,9 +106,9 @@ class Trainer:
         if self.devices.device.type == "cpu":
             keep_freed_memory()
             # On a CPU plain matrix products beat the fused attention's backward pass.
-            student.model.set_attn_implementation("eager")
+            student.backbone.set_attn_implementation("eager")
         if self.execution.checkpointing:
-            model: Any = student.model
+            model: Any = student.backbone
             newer = getattr(model, "activation_checkpointing_enable", None)  # since 5.23
             (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
         if self.execution.compile is not None:
@@ -204,7 +205,7 @@ class Trainer:
                 with self.devices.autocast():
                     out = self.student(batch, table)
                 loss = out["text"] * (shares[task] / weight)
-                loss = loss + out["glyph"] * (stage.glyph_weight / cells)
+                loss = loss + out["glyph"] * (stage.glyph_weight / max(1, cells))
                 counts.append(count(batch, loss, out))
                 loss.backward()
             rows.append(torch.stack(counts).sum(0))
@@ -252,14 +253,16 @@ class Trainer:
         for task, share in stage.task_shares(self.step).items():
             samples: list[Sample] = []
             renderer = self._renderer(stage)
+            form = self.student.form(renderer)
+            drawn_as = Sketches(renderer)  # whatever its form, a run draws the same
             room = stage.tokens * share / self.devices.world
             while room > 0:
                 chunks = log_uniform(self.rng, stage.chunks[0], most)
                 samples.append(TASKS[task](materials, self.rng, chunks))
-                room -= samples[-1].length(renderer)
+                room -= samples[-1].length(drawn_as)
             drawn[task] = [
-                collate(some, renderer, config.visual_token_id, pad)
-                for some in group(samples, self.execution.micro_tokens, renderer)
+                collate(some, form, config.visual_token_id, pad)
+                for some in group(samples, self.execution.micro_tokens, form)
             ]
         return drawn
 
@@ -314,6 +317,7 @@ class Trainer:
             state = {
                 "student": self.student.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "memory": self.student.memory,
                 "setup": self._setup,
                 "processes": processes,
                 "stage": self.stage_name,
@@ -327,7 +331,8 @@ class Trainer:
     def resume(self) -> bool:
         """Take up the checkpoint of the folder; False when there is none.
 
-        Raises ``CheckpointError`` for one that is damaged or of another number of processes.
+        Raises ``CheckpointError`` for one that is damaged, or of another number of processes or
+        form of memory.
         """
         path = self.folder / "checkpoint.pt"
         if not path.exists():
@@ -337,6 +342,11 @@ class Trainer:
             raise CheckpointError(
                 f"{path} was written by {len(state['processes'])} processes, this run has "
                 f"{self.devices.world}: go on with as many"
+            )
+        if state.get("memory", VISUAL) != self.student.memory:
+            raise CheckpointError(
+                f"{path} is of a run with --memory {state.get('memory', VISUAL)}, this one has "
+                f"{self.student.memory}: start in a new folder"
             )
         self._set_up(tuple(state["setup"]))
         self.student.load_state_dict(state["student"])

@@ -28,13 +28,13 @@ from vist2_memory.training.evaluate.scores import (
     ratio,
     silent,
 )
-from vist2_memory.training.evaluate.text_model import TextModel
+from vist2_memory.training.evaluate.text_model import ARMS, TextModel, load_arms, why_missing
 from vist2_memory.training.evaluate.texts import draw_chunks, prose
 from vist2_memory.types import Chunk
 
 OWN = ("visual", "truncated", "without_history")
-TWIN = ("text_twin", "text_twin_truncated")
-UNTRAINED = ("mean_pooled", "convolution")
+TWIN = "text_twin"
+TWIN_TRUNCATED = "text_twin_truncated"
 
 
 @torch.inference_mode()
@@ -61,27 +61,28 @@ def evaluate_perplexity(
     passages: int = 200,
     seed: int = 0,
     twin: Path | None = None,
+    mean_pooled: Path | None = None,
+    convolution: Path | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Perplexity of the chunk that follows ``history`` text tokens, over passages of ``data``.
 
     ``visual``: with the history in visual tokens. ``truncated``: the same model with the newest of
     it as text, in as many tokens; ``without_history``: with none. ``text_twin``: the text model in
-    the folder ``twin`` with all of it as text. Raises ``InvalidInputError`` for texts too short or
-    a history longer than the model reads, and ``ModelError`` for a bad twin.
+    the folder ``twin`` with all of it as text. ``mean_pooled`` and ``convolution``: the models in
+    those folders with all of it in as many vectors. Raises ``InvalidInputError`` for texts too
+    short or a history longer than a model reads, and ``ModelError`` for a folder that does not fit.
     """
     spec, own = engine.spec, TextModel.inside(engine)
-    text_twin = TextModel.load(twin, engine) if twin is not None else None
+    arms = load_arms(engine, text_twin=twin, mean_pooled=mean_pooled, convolution=convolution)
     each = max(1, round(history / spec.chunk_tokens)) + 1
-    if text_twin is not None:
-        text_twin.check_reads(each * spec.chunk_tokens)
     rng = random.Random(seed)
     name = f"the text at {data}"
     runs = draw_chunks(engine.chunker, prose(data), rng, passages, each=each, name=name)
-    _check_fits(engine, runs, history)
+    _check_fits(engine, runs, history, arms)
     parts: dict[str, list[Part]] = {}
     for done, run in enumerate(runs, 1):
-        for way, nats in _passage(engine, run[:-1], run[-1], own, text_twin).items():
+        for way, nats in _passage(engine, run[:-1], run[-1], own, arms).items():
             parts.setdefault(way, []).append((float(nats.sum()), len(nats)))
         progress(done, passages)
     report = Report()
@@ -96,19 +97,28 @@ def evaluate_perplexity(
         seed=seed,
         data=data.name,
         model=spec.model,
-        twin=text_twin.name if text_twin else None,
+        twin=arms[TWIN].name if TWIN in arms else None,
+        arms={name: arm.name for name, arm in arms.items()},
     )
     return report.finish("visual")
 
 
-def _check_fits(engine: TorchEngine, runs: Sequence[Sequence[Chunk]], history: int) -> None:
-    """Raise ``InvalidInputError`` for a history of more visual tokens than the model reads."""
+def _check_fits(
+    engine: TorchEngine,
+    runs: Sequence[Sequence[Chunk]],
+    history: int,
+    arms: Mapping[str, TextModel],
+) -> None:
+    """Raise ``InvalidInputError`` for a history longer than the model, or an arm, reads."""
     most = max(sum(map(engine.cost, run[:-1])) for run in runs)
     if most > engine.spec.max_visual_tokens:
         raise InvalidInputError(
             f"--history {history} takes up to {most} visual tokens, {engine.spec.model} reads "
             f"{engine.spec.max_visual_tokens}: ask for a shorter one"
         )
+    for arm in arms.values():
+        lengths = (sum(arm.form.length(c.text) for c in run[:-1]) + run[-1].tokens for run in runs)
+        arm.check_reads(max(lengths))
 
 
 def _passage(
@@ -116,7 +126,7 @@ def _passage(
     history: Sequence[Chunk],
     chunk: Chunk,
     own: TextModel,
-    twin: TextModel | None,
+    arms: Mapping[str, TextModel],
 ) -> Mapping[str, Tensor]:
     """The nats of each token of ``chunk`` but the first, for each form of memory."""
     encode = engine.processor.tokenizer.encode
@@ -127,9 +137,10 @@ def _passage(
     newest = past[max(0, len(past) - len(visual)) :]
     memories = (visual.to(weight), own.embed(newest), own.embed([]))
     found = {way: losses(own.model, memory, ids) for way, memory in zip(OWN, memories, strict=True)}
-    if twin is not None:
-        for way, kept in zip(TWIN, (past, newest), strict=True):
-            found[way] = losses(twin.model, twin.embed(kept), ids)
+    for name, arm in arms.items():
+        found[name] = losses(arm.model, arm.remember(history), ids)
+    if twin := arms.get(TWIN):
+        found[TWIN_TRUNCATED] = losses(twin.model, twin.embed(newest), ids)
     return found
 
 
@@ -141,15 +152,15 @@ def _characters(engine: TorchEngine, chunk: Chunk) -> int:
 def _score(report: Report, parts: Mapping[str, Sequence[Part]], characters: int) -> None:
     nats_per_token: dict[str, float] = {}
     bits_per_character: dict[str, float] = {}
-    for way in (*OWN, *TWIN):
+    arm_of = {TWIN_TRUNCATED: TWIN} | {name: name for name in ARMS}
+    for way in (*OWN, *arm_of):
         nats = ratio(parts.get(way, ()))
         if nats is None:
-            report.leave_out("needs a text-only twin: --twin FOLDER", way)
+            report.leave_out(why_missing(arm_of[way]), way)
             continue
         low, high = bootstrap(parts[way])
         report.measure(way, math.exp(nats), (math.exp(low), math.exp(high)))
         nats_per_token[way] = nats
         bits = math.fsum(part for part, _ in parts[way]) / math.log(2)
         bits_per_character[way] = bits / characters
-    report.leave_out("needs a model trained with this form of memory: there is none", *UNTRAINED)
     report.note(nats_per_token=nats_per_token, bits_per_character=bits_per_character)

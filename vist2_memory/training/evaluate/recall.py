@@ -6,7 +6,7 @@ Goes through the engine that users use. Knows no training; what is asked is neve
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,14 @@ from vist2_memory.selection import newest_that_fit
 from vist2_memory.text.transcript import write
 from vist2_memory.training.evaluate.histories import AGES, Kind, source, told_at, values_of
 from vist2_memory.training.evaluate.scores import Part, Progress, Report, compression, silent
-from vist2_memory.training.evaluate.text_model import ANSWER_TOKENS, TextModel, settled
+from vist2_memory.training.evaluate.text_model import (
+    ANSWER_TOKENS,
+    ARMS,
+    TextModel,
+    load_arms,
+    settled,
+    why_missing,
+)
 from vist2_memory.training.synthetic import Conversation, Question, is_right
 from vist2_memory.training.synthetic.scoring import normalise
 from vist2_memory.types import Chunk, Context, GenerationParams, Message, TextDelta, VisualTokens
@@ -28,7 +35,8 @@ Ask: TypeAlias = Callable[[str], str]
 
 MEMORY = "exact_match"
 BASELINES = ("exact_match_without_memory", "exact_match_truncated")
-TWIN = ("text_twin_exact_match", "text_twin_truncated_exact_match")
+TWIN = "text_twin"
+TWIN_TRUNCATED = "text_twin_truncated"
 _CHARACTERS_PER_TOKEN = 3.2  # of the synthetic conversations; only decides how much is generated
 _LONGEST = 1.33  # times the history asked for
 _PROMPT_TOKENS = 256  # of a question and its answer, more than there ever are
@@ -86,6 +94,11 @@ class History:
 
         return ask
 
+    def remembered_by(self, model: TextModel, chunks: Sequence[Chunk]) -> Ask:
+        """Asks ``model`` with its vectors of ``chunks`` and the tail as its history, read once."""
+        memory = model.prefill(self.transcript.tail, chunks)
+        return lambda prompt: model.answer(memory, prompt)
+
     def as_text(self, model: TextModel, text: str) -> Ask:
         """Asks ``model`` with ``text`` as its history, read once."""
         memory = model.prefill(text)
@@ -121,22 +134,27 @@ def evaluate_recall(
     data: Path | None = None,
     seen: Path | None = None,
     twin: Path | None = None,
+    mean_pooled: Path | None = None,
+    convolution: Path | None = None,
     baselines: bool = True,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Questions about held-out conversations of about ``history`` text tokens.
 
     Each is asked with the history in visual memory; with no history, and with as much of the newest
-    history as text as fits into the same number of tokens (``baselines``); and of the text model in
-    the folder ``twin``. Other kinds than "synthetic" are read from ``data``; answers that are slot
-    values of the dialogues in ``seen`` are scored apart. Raises ``InvalidInputError``, and
-    ``ModelError`` for a bad twin.
+    history as text as fits into the same number of tokens (``baselines``); and of the models in the
+    folders ``twin`` (all of it as text), ``mean_pooled`` and ``convolution`` (what lies in visual
+    memory in as many vectors). Other kinds than "synthetic" are read from ``data``; answers that
+    are slot values of the dialogues in ``seen`` are scored apart. Raises ``InvalidInputError``, and
+    ``ModelError`` for a folder that does not fit.
     """
     draw = source(kind, data)
     known = values_of(seen) if seen is not None else None
-    text_twin = TextModel.load(twin, engine) if twin is not None else None
-    if text_twin is not None:
-        text_twin.check_reads(round(history * _LONGEST * 1.2) + _PROMPT_TOKENS)
+    arms = load_arms(engine, text_twin=twin, mean_pooled=mean_pooled, convolution=convolution)
+    longest = round(history * _LONGEST * 1.2)
+    in_vectors = min(longest, engine.spec.max_visual_tokens + engine.spec.tail_limit)
+    for arm in arms.values():
+        arm.check_reads((in_vectors if arm.form.compresses else longest) + _PROMPT_TOKENS)
     own = TextModel.inside(engine) if baselines else None
     rng = random.Random(seed)
     answered: list[Answered] = []
@@ -144,11 +162,11 @@ def evaluate_recall(
     for number in range(conversations):
         wanted = int(history * rng.uniform(0.67, _LONGEST) * _CHARACTERS_PER_TOKEN)
         past = History(engine, draw(rng, max(200, wanted)))
-        answered += _ask_all(past, number, own, text_twin, known)
+        answered += _ask_all(past, number, own, arms, known)
         sums.add(past)
         progress(number + 1, conversations)
     report = Report()
-    _score(report, answered, kind, baselines, text_twin is not None, known is not None)
+    _score(report, answered, kind, baselines, arms, known is not None)
     report.note(
         **sums.figures(),
         conversations=conversations,
@@ -156,7 +174,8 @@ def evaluate_recall(
         kind=kind,
         data=data.name if data else None,
         model=engine.spec.model,
-        twin=text_twin.name if text_twin else None,
+        twin=arms[TWIN].name if TWIN in arms else None,
+        arms={name: arm.name for name, arm in arms.items()},
     )
     return report.finish(MEMORY)
 
@@ -165,7 +184,7 @@ def _ask_all(
     past: History,
     number: int,
     own: TextModel | None,
-    twin: TextModel | None,
+    arms: Mapping[str, TextModel],
     known: frozenset[str] | None,
 ) -> Iterator[Answered]:
     """Every question of a conversation, in every way; what cannot be known in one way only."""
@@ -173,14 +192,21 @@ def _ask_all(
     if own is not None:
         texts = ("", past.newest(past.budget))
         ways |= {way: past.as_text(own, text) for way, text in zip(BASELINES, texts, strict=True)}
-    if twin is not None:
-        texts = (past.transcript.text, past.newest(past.budget))
-        ways |= {way: past.as_text(twin, text) for way, text in zip(TWIN, texts, strict=True)}
+    for name, arm in arms.items():
+        chunks = past.chunks if arm.form.compresses else past.transcript.chunks
+        ways[_figure(name)] = past.remembered_by(arm, chunks)
+    if twin := arms.get(TWIN):
+        ways[_figure(TWIN_TRUNCATED)] = past.as_text(twin, past.newest(past.budget))
     for question in past.conversation.questions:
         prompt = write([("user", question.text), ("assistant", "")])
         asked = ways if question.answerable else {MEMORY: ways[MEMORY]}
         right = {way: is_right(question, ask(prompt)) for way, ask in asked.items()}
         yield _answered(past, number, question, right, known)
+
+
+def _figure(arm: str) -> str:
+    """What the share of right answers of an arm is called."""
+    return f"{arm}_{MEMORY}"
 
 
 def _answered(
@@ -249,18 +275,17 @@ def _score(
     answered: Sequence[Answered],
     kind: Kind,
     baselines: bool,
-    twin: bool,
+    arms: Collection[str],
     novelty: bool,
 ) -> None:
     told = [one for one in answered if one.answerable]
     unknown = [one for one in answered if not one.answerable]
     report.share(MEMORY, _parts(told))
-    for ways, measured, why in (
-        (BASELINES, baselines, "left out by --skip-baselines"),
-        (TWIN, twin, "needs a text-only twin: --twin FOLDER"),
-    ):
-        for way in ways:
-            report.share(way, _parts(told, way), "nothing was asked" if measured else why)
+    asked = dict.fromkeys(BASELINES, "" if baselines else "left out by --skip-baselines")
+    for way, name in {TWIN_TRUNCATED: TWIN, **{name: name for name in ARMS}}.items():
+        asked[_figure(way)] = "" if name in arms else why_missing(name)
+    for way, why in asked.items():
+        report.share(way, _parts(told, way), why or "nothing was asked")
     why = "none was asked" if kind == "synthetic" else f"{kind} have no such questions"
     report.share("unanswerable_accuracy", _parts(unknown), why)
     report.note(questions=len(told), unanswerable_questions=len(unknown))
