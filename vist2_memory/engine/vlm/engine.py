@@ -17,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vist2_memory import verbatim
@@ -28,13 +27,12 @@ from vist2_memory.engine.loading import find_device, weights_digest
 from vist2_memory.engine.sampling import Picker
 from vist2_memory.engine.vlm.cache import PageCache
 from vist2_memory.engine.vlm.chat import ChatTemplate, Item
-from vist2_memory.engine.vlm.families import default_page, find_family
+from vist2_memory.engine.vlm.families import find_family
 from vist2_memory.engine.vlm.loading import load_parts, model_name
-from vist2_memory.engine.vlm.tokenizer import ChatTokenizer
+from vist2_memory.engine.vlm.pages import open_press
 from vist2_memory.engine.vlm.words import speaker, turns
 from vist2_memory.errors import ContextOverflowError
-from vist2_memory.sketch.page import PageGeometry, PageRenderer
-from vist2_memory.text.chunking import Chunker
+from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -77,33 +75,33 @@ class VLMEngine(Engine):
         ``verbatim_tokens``: room for strings beside the pages, 0 for none. Raises ``ModelError``
         for a model without adapter or without its parts, and ``InvalidInputError`` for a device.
         """
-        config = read_config(folder)
-        geometry = page or default_page(config)
+        press = open_press(folder, page, chunk_tokens)
+        self.tokenizer, self.renderer, self.chunker = (
+            press.tokenizer,
+            press.renderer,
+            press.chunker,
+        )
         on = find_device(device)
         kind = dtype or ("float32" if on.type == "cpu" else "bfloat16")
-        self.renderer = PageRenderer(geometry)
-        self.tokenizer = ChatTokenizer.load(folder)
         parts = load_parts(folder, on, kind)
-        adapter = find_family(config).load()
-        self.family = adapter(parts.model, parts.image_processor, geometry)
+        adapter = find_family(read_config(folder)).load()
+        self.family = adapter(parts.model, parts.image_processor, self.renderer.geometry)
         self._template = ChatTemplate(
             folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
         )
-        tokens = chunk_tokens or _tokens_of_a_page(geometry)
-        self.chunker = Chunker(self.tokenizer, tokens, self.renderer.fits)
-        layout = _digest(self.tokenizer.backend.to_str(), tokens, self.renderer.fingerprint)
         seeing = (parts.image_processor.to_dict(), parts.model.config.vision_config.to_dict())
         weights = weights_digest(self.family.tower_modules)
         text: Any = parts.model.config.get_text_config()
         positions: int = text.max_position_embeddings
+        tokens = press.chunker.chunk_tokens
         text_tokens = min(positions // 2, max(8192, 2 * (tokens + keep_recent)))
         heads = text.num_key_value_heads * (
             getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         )
         self.spec = EngineSpec(
             model=model_name(folder),
-            fingerprint="-".join((weights, _digest(*seeing), layout, kind, "bf16")),
-            layout=layout,
+            fingerprint="-".join((weights, _digest(*seeing), press.layout, kind, "bf16")),
+            layout=press.layout,
             chunk_tokens=tokens,
             keep_recent=keep_recent,
             max_visual_tokens=positions - text_tokens,
@@ -211,15 +209,6 @@ class VLMEngine(Engine):
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
         )
-
-
-def _tokens_of_a_page(geometry: PageGeometry) -> int:
-    """Text tokens that a full page holds, about: English, half an em a letter, four a token.
-
-    A page that is full earlier ends its chunk; one token at least.
-    """
-    letters = geometry.lines_per_page * geometry.line_width / (0.55 * geometry.font_size)
-    return max(1, int(letters / 4))
 
 
 def _digest(*parts: object) -> str:
