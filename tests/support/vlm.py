@@ -61,7 +61,9 @@ class Reference:
         kind.check_argument_for_proper_class = lambda self, name, value: None
         self.tokenizer = AutoTokenizer.from_pretrained(engine.folder)
         self.tokenizer.padding_side = "left"
-        parts = {"image_processor": AutoImageProcessor.from_pretrained(engine.folder, backend="pil")}
+        parts = {
+            "image_processor": AutoImageProcessor.from_pretrained(engine.folder, backend="pil")
+        }
         parts["tokenizer"] = self.tokenizer
         parts["chat_template"] = self.tokenizer.chat_template
         if engine.kind in ("gemma3", "internvl"):

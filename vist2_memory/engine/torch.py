@@ -61,7 +61,12 @@ class TorchEngine(Engine):
         config = self.model.config
         text: Any = config.text_config
         keep = config.keep_recent_chunks if keep_recent_chunks is None else keep_recent_chunks
-        identity = (encoder_digest(self.model, config), self.processor.layout, str(dtype)[6:], "bf16")
+        identity = (
+            encoder_digest(self.model, config),
+            self.processor.layout,
+            str(dtype)[6:],
+            "bf16",
+        )
         self.spec = EngineSpec(
             model=folder.name,
             fingerprint="-".join(identity),

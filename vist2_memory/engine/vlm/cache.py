@@ -80,5 +80,8 @@ class PageCache:
 
 def _same(one: Item, other: Item) -> bool:
     if isinstance(one, VisualTokens) and isinstance(other, VisualTokens):
-        return one is other or (one.chunk_id, one.fingerprint) == (other.chunk_id, other.fingerprint)
+        return one is other or (one.chunk_id, one.fingerprint) == (
+            other.chunk_id,
+            other.fingerprint,
+        )
     return isinstance(one, int) and one == other

@@ -89,7 +89,9 @@ class ChatTemplate:
                 add_generation_prompt=True,
             )
         except TemplateError as error:
-            raise ModelError(f"the model's chat template refuses the conversation: {error}") from error
+            raise ModelError(
+                f"the model's chat template refuses the conversation: {error}"
+            ) from error
         return str(written)
 
 

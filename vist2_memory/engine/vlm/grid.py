@@ -63,9 +63,13 @@ class GridFamily(Family):
 
     def encode(self, pages: Sequence[Page]) -> list[Tensor]:
         images = self.images(pages)
-        inputs = self.processor(images=images, return_tensors="pt", input_data_format="channels_last")
+        inputs = self.processor(
+            images=images, return_tensors="pt", input_data_format="channels_last"
+        )
         grids: Tensor = inputs["image_grid_thw"]
-        drawn = [[1, image.shape[0] // self._patch, image.shape[1] // self._patch] for image in images]
+        drawn = [
+            [1, image.shape[0] // self._patch, image.shape[1] // self._patch] for image in images
+        ]
         if grids.tolist() != drawn:
             raise ModelError(
                 f"the image processor made grids {grids.tolist()} of pages of {drawn} patches: it "

@@ -47,9 +47,7 @@ def speaker(chunks: Iterable[str]) -> Role:
     return "assistant"
 
 
-def turns(
-    pinned: str, pages: int, note: str, tail: str, speaks: Role
-) -> tuple[list[Turn], str]:
+def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[list[Turn], str]:
     """The chat up to the answer, and the beginning of the answer.
 
     ``pages`` of memory and the ``note`` beside them open the first turn of the user. ``tail`` may
