@@ -1,7 +1,7 @@
 # Everything runs from a virtual environment in .venv, made on first use from constraints.txt.
 #
 #   make demo     set up and run the main job (ARGS="--json" and the like are passed on)
-#   make test     set up, redis-server included, and run the tests (ARGS="tests/unit -k cut")
+#   make test     set up, redis-server and poppler included, and run the tests (ARGS="tests/unit -k cut")
 #   make check    ruff, mypy --strict, import-linter
 #   make train    train the bundled model again (DATA: a folder with prose/ and dialogues/)
 #   make setup    the environment for development, without running anything
@@ -22,7 +22,7 @@ TORCH         ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch==$(TORCH_
 PIP_INSTALL   := $(BIN)/python -m pip install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check train setup redis clean
+.PHONY: help demo test check train setup redis poppler clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,7 +30,7 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/vist2 demo $(ARGS)
 
-test: $(VENV)/.dev redis
+test: $(VENV)/.dev redis poppler
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -100,6 +100,21 @@ redis:
 	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends redis-server >/dev/null || { \
 	  echo "apt-get could not install redis-server: install it by hand and run make test again." >&2; exit 1; }; \
 	if command -v systemctl >/dev/null; then $$as_root systemctl disable redis-server >/dev/null 2>&1 || true; fi
+
+# ------------------------------------------------------------------------------------ poppler
+# `vist2 bench render` compares with pages that poppler's pdftoppm draws out of a PDF.
+
+poppler:
+	@command -v pdftoppm >/dev/null && exit 0; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
+	  echo "The tests need poppler's pdftoppm on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
+	  echo "Install it and run make test again: apt-get install poppler-utils, dnf install poppler-utils, or brew install poppler." >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing poppler-utils, for the comparison with PDF"; \
+	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends poppler-utils >/dev/null || { \
+	  echo "apt-get could not install poppler-utils: install it by hand and run make test again." >&2; exit 1; }
 
 # --------------------------------------------------------------------------------------- clean
 

@@ -11,6 +11,7 @@ import typer
 
 from vist2_memory import __version__
 from vist2_memory.cli import (
+    benchmarks,
     composing,
     conversation,
     demonstration,
@@ -37,6 +38,7 @@ app.command()(conversation.ingest)
 app.command()(drawing.render)
 app.add_typer(sessions.app, name="session")
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(benchmarks.app, name="bench")
 app.command()(composing.init)
 app.command()(training.train)
 app.command()(diagnosis.doctor)

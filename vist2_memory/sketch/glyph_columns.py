@@ -17,7 +17,7 @@ from vist2_memory.sketch.page_geometry import PageGeometry
 from vist2_memory.sketch.typeface import Ink, Pixels, Typeface
 from vist2_memory.text.transcript import LABELS
 
-_PAPER = 255
+PAPER = 255
 _TAB = "    "
 _CODE_POINTS = 0x110000
 _MARKS = re.compile(r"[\u0300-\U0010ffff]")
@@ -27,7 +27,10 @@ _UNDRAWABLE = ("Cc", "Cn", "Co", "Cs")
 
 @dataclass(frozen=True, slots=True)
 class Typeset:
-    """A text as glyph numbers, shape (glyphs,); ``starts`` has the text offset of each, and the end."""
+    """A text as glyph numbers, shape (glyphs,).
+
+    ``starts`` has the text offset of each and the text's end; None where each is one character.
+    """
 
     text: str
     glyphs: npt.NDArray[np.int32]
@@ -43,9 +46,10 @@ class Typeset:
 class GlyphColumns:
     """The glyphs seen so far.
 
-    ``pixels`` has shape (columns, line height and overhangs), uint8, 255 paper and 0 ink; column 0
-    is paper. ``starts`` and ``advances`` give the columns of a glyph, ``spaces`` and ``breaks``
-    whether it is a space and whether a line may end after it.
+    ``rows`` has shape (line height and overhangs, columns), uint8, 255 paper and 0 ink; the first
+    columns are paper, one line wide, and belong to glyph 0, the newline. ``starts`` and
+    ``advances`` give the columns of a glyph, ``spaces`` and ``breaks`` whether it is a space and
+    whether a line may end after it.
     """
 
     def __init__(self, typeface: Typeface, geometry: PageGeometry) -> None:
@@ -54,24 +58,32 @@ class GlyphColumns:
         self._height = geometry.line_height + 2 * geometry.overhang
         plumb = typeface.ink("H", geometry.font_size)
         capitals = plumb.top if plumb else 0
-        # Capitals stand a little below the middle of the line, to leave room for descenders.
+        # Capitals stand in the middle of the line, or a pixel above.
         self._baseline = geometry.overhang + (geometry.line_height + capitals) // 2
         self._number = np.full(_CODE_POINTS, -1, dtype=np.int32)
         self._clusters: dict[str, int] = {}
-        self._columns = 1
-        self.pixels: Pixels = np.full((4096, self._height), _PAPER, np.uint8)
+        self._used = geometry.line_width
+        self.rows: Pixels = np.full((self._height, 4 * self._used), PAPER, np.uint8)
         self.starts = np.zeros(0, np.int64)
         self.advances = np.zeros(0, np.int64)
         self.spaces = np.zeros(0, np.bool_)
         self.breaks = np.zeros(0, np.bool_)
+        self._extents = np.zeros((0, 2), np.int64)
         self.newline = self._cluster("\n")
         for character in map(chr, range(0x20, 0x7F)):
             self._cluster(character)
 
+    def extent(self, glyphs: npt.NDArray[np.int32]) -> tuple[int, int]:
+        """The first of ``rows`` in which any of ``glyphs`` has ink, and the one after the last."""
+        if not len(glyphs):
+            return 0, 0
+        used = self._extents[np.flatnonzero(np.bincount(glyphs))]
+        return int(used[:, 0].min()), int(used[:, 1].max())
+
     def typeset(self, text: str) -> Typeset:
         """``text``, composed (NFC), as glyphs."""
         text = text.replace("\r\n", "\n")
-        if _MARKS.search(text):
+        if not text.isascii() and _MARKS.search(text):
             text = unicodedata.normalize("NFC", text)
             clusters = _clusters(text)
             if len(clusters) < len(text):
@@ -93,18 +105,20 @@ class GlyphColumns:
         if cluster in self._clusters:
             return self._clusters[cluster]
         number = len(self.starts)
-        columns = self._drawn(cluster)
-        end = self._columns + len(columns)
-        if end > len(self.pixels):
-            more = np.full((max(end, 2 * len(self.pixels)), self._height), _PAPER, np.uint8)
-            more[: self._columns] = self.pixels[: self._columns]
-            self.pixels = more
-        self.pixels[self._columns : end] = columns
-        self.starts = np.append(self.starts, self._columns)
-        self.advances = np.append(self.advances, len(columns))
+        drawn = self._drawn(cluster)
+        start, self._used = self._used, self._used + drawn.shape[1]
+        if self._used > self.rows.shape[1]:
+            more = np.full((self._height, 2 * self._used), PAPER, np.uint8)
+            more[:, :start] = self.rows[:, :start]
+            self.rows = more
+        self.rows[:, start : self._used] = drawn
+        inked = np.flatnonzero((drawn < PAPER).any(axis=1))
+        extent = (inked[0], inked[-1] + 1) if len(inked) else (self._height, 0)
+        self._extents = np.append(self._extents, [extent], axis=0)
+        self.starts = np.append(self.starts, start if number else 0)
+        self.advances = np.append(self.advances, drawn.shape[1])
         self.spaces = np.append(self.spaces, cluster in (" ", "\t"))
         self.breaks = np.append(self.breaks, _may_end_a_line(cluster))
-        self._columns = end
         if len(cluster) == 1:
             self._number[ord(cluster)] = number
         else:
@@ -112,12 +126,12 @@ class GlyphColumns:
         return number
 
     def _drawn(self, cluster: str) -> Pixels:
-        """The columns of one cluster, shape (advance, line height and overhangs)."""
+        """The pixels of one cluster, shape (line height and overhangs, advance)."""
         if cluster in LABELS:
             label = self._words(LABELS[cluster].strip())
             space = self._words(" ")
-            label[:, self._geometry.overhang : -self._geometry.overhang] ^= 255
-            return np.concatenate((label, space))
+            label[self._geometry.overhang : -self._geometry.overhang] ^= 255  # white on black
+            return np.concatenate((label, space), axis=1)
         kind = unicodedata.category(cluster[0])
         if cluster == "\n" or kind in _ZERO_WIDTH:
             return self._words("")
@@ -129,23 +143,23 @@ class GlyphColumns:
         if ink is not None:
             return self._placed(ink)
         if len(cluster) > 1:
-            return np.concatenate([self._drawn(character) for character in cluster])
+            return self._words(cluster)
         return self._words(_spelt(cluster))
 
     def _words(self, text: str) -> Pixels:
         """Plain characters side by side."""
-        parts = [np.full((0, self._height), _PAPER, np.uint8)]
-        return np.concatenate(parts + [self._drawn(character) for character in text])
+        parts = [np.full((self._height, 0), PAPER, np.uint8)]
+        return np.concatenate(parts + [self._drawn(character) for character in text], axis=1)
 
     def _placed(self, ink: Ink) -> Pixels:
         """``ink`` on paper of a line's height; its advance grows where the ink is wider."""
         height, width = ink.pixels.shape
         left = max(0, ink.left)
-        columns = np.full((max(ink.advance, left + width), self._height), _PAPER, np.uint8)
+        drawn = np.full((self._height, max(ink.advance, left + width)), PAPER, np.uint8)
         top = min(max(0, self._baseline - ink.top), max(0, self._height - height))
         height = min(height, self._height - top)
-        columns[left : left + width, top : top + height] -= ink.pixels[:height].T
-        return columns
+        drawn[top : top + height, left : left + width] -= ink.pixels[:height]
+        return drawn
 
 
 def _spelt(cluster: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vist2_memory.sketch.glyph_columns import GlyphColumns, Typeset
+from vist2_memory.sketch.glyph_columns import PAPER, GlyphColumns, Typeset
 from vist2_memory.sketch.page_geometry import PageGeometry
 from vist2_memory.sketch.typeface import Typeface, default_typeface
 from vist2_memory.text.transcript import LABELS, printed
@@ -26,7 +26,6 @@ __all__ = ["Page", "PageGeometry", "PageRenderer"]
 
 _VERSION = 1
 """Counts changes of this code that change what is drawn."""
-_PAPER = 255
 
 Span = tuple[int, int]
 """The first glyph of a line, and the one after its last."""
@@ -92,78 +91,107 @@ class PageRenderer:
                 f"chunk {chunk.id} takes {len(spans)} lines, a page holds "
                 f"{geometry.lines_per_page}: cut it shorter"
             )
-        pixels = np.full((geometry.page_height(len(spans)), geometry.width), _PAPER, np.uint8)
-        strips = self._strips(typeset.glyphs, spans)
-        left, right = geometry.margin, geometry.width - geometry.margin
-        height, over = geometry.line_height, geometry.overhang
-        # Ink that leaves its line meets the neighbours' paper: the darker pixel stays.
-        for parity in (0, 1):
-            for number in range(parity, len(spans), 2):
-                top = geometry.margin + number * height - over
-                area = pixels[top : top + height + 2 * over, left:right]
-                np.minimum(area, strips[number], out=area)
-        return pixels
+        before = -(-geometry.margin // geometry.line_height)  # lines that the upper margin takes
+        first = before * geometry.line_height - geometry.margin
+        last = first + geometry.page_height(len(spans))
+        paper = np.full(
+            (-(-last // geometry.line_height), geometry.line_height, geometry.width),
+            PAPER,
+            np.uint8,
+        )
+        area = paper[:, :, geometry.margin : geometry.width - geometry.margin]
+        self._ink(area, before, typeset.glyphs, spans)
+        return paper.reshape(-1, geometry.width)[first:last]
 
-    def _strips(
+    def _ink(
+        self,
+        area: npt.NDArray[np.uint8],
+        first: int,
+        glyphs: npt.NDArray[np.int32],
+        spans: Sequence[Span],
+    ) -> None:
+        """Draw the lines of ``spans`` into ``area``, line ``first`` and on.
+
+        ``area`` has shape (lines, line height, line width). One gather for each row of pixels.
+        """
+        columns = self._columns(glyphs, spans)
+        over, height = self.geometry.overhang, self.geometry.line_height
+        top, bottom = self._glyphs.extent(glyphs)
+        inside = range(max(top, over), min(bottom, over + height))
+        for number in inside:
+            row = self._glyphs.rows[number].take(columns, mode="clip")
+            area[first : first + len(spans), number - over] = row
+        for number in {*range(top, bottom)}.difference(inside):
+            # Ink that leaves its line meets the ink of the neighbour: the darker pixel stays.
+            line, row_there = divmod(number - over, height)
+            there = area[first + line : first + line + len(spans), row_there]
+            row = self._glyphs.rows[number].take(columns, mode="clip")
+            np.minimum(there, row, out=there)
+
+    def _columns(
         self, glyphs: npt.NDArray[np.int32], spans: Sequence[Span]
-    ) -> npt.NDArray[np.uint8]:
-        """All lines drawn, shape (lines, line height and overhangs, line width)."""
-        inside = np.zeros(len(glyphs) + 1, dtype=np.int8)
-        starts, ends = np.array(spans, dtype=np.int64).T
-        np.add.at(inside, starts, 1)
-        np.add.at(inside, ends, -1)
-        kept = glyphs[np.cumsum(inside[:-1], dtype=np.int8) > 0]
-        advances = self._glyphs.advances[kept]
-        ends_of_columns = np.cumsum(advances)
-        first = self._glyphs.starts[kept] - (ends_of_columns - advances)
-        columns = np.repeat(first, advances) + np.arange(int(advances.sum()))
-        before = np.concatenate(([0], ends_of_columns))
-        glyph_ends = np.cumsum(ends - starts)
-        widths = before[glyph_ends] - before[glyph_ends - (ends - starts)]
-        grid = np.zeros((len(spans), self.geometry.line_width), dtype=np.int64)  # column 0 is paper
-        grid[np.arange(grid.shape[1]) < widths[:, None]] = columns
-        return self._glyphs.pixels[grid].transpose(0, 2, 1)
+    ) -> npt.NDArray[np.int64]:
+        """The column of the atlas for every column of every line, shape (lines, line width)."""
+        width = self.geometry.line_width
+        paper = np.zeros(1, dtype=np.int32)
+        parts = (part for first, last in spans for part in (glyphs[first:last], paper))
+        runs = np.concatenate(list(parts))  # every line's glyphs, then paper to the line's end
+        advances = self._glyphs.advances[runs]
+        ends = np.cumsum(advances)
+        fill = np.cumsum([last - first + 1 for first, last in spans]) - 1
+        advances[fill] = width - np.diff(ends[fill], prepend=0)
+        drawn = advances > 0
+        starts, advances = self._glyphs.starts[runs][drawn], advances[drawn]
+        steps = np.ones(len(spans) * width, dtype=np.int64)  # one column on, but at a glyph's start
+        begins = np.cumsum(advances) - advances
+        steps[begins] = starts - np.concatenate(([0], (starts + advances - 1)[:-1]))
+        return np.cumsum(steps, out=steps).reshape(-1, width)
 
     def _spans(self, typeset: Typeset) -> list[Span]:
         """Where lines begin and end, by the widths of what is drawn."""
-        glyphs = self._glyphs
-        edges = np.concatenate(([0], np.cumsum(glyphs.advances[typeset.glyphs]))).tolist()
-        breaks = (np.flatnonzero(glyphs.breaks[typeset.glyphs]) + 1).tolist()
-        inked = np.flatnonzero(~glyphs.spaces[typeset.glyphs]).tolist()
-        newlines = np.flatnonzero(typeset.glyphs == glyphs.newline).tolist()
+        numbers, glyphs = typeset.glyphs, self._glyphs
+        edges = np.concatenate(([0], np.cumsum(glyphs.advances[numbers])))
+        paragraph = _Paragraph(
+            edges.data,
+            glyphs.breaks[numbers].tobytes(),
+            glyphs.spaces[numbers].tobytes(),
+            self.geometry.line_width,
+        )
         spans: list[Span] = []
         first = 0
-        for last in (*newlines, len(typeset.glyphs)):
-            spans.extend(self._wrapped(first, last, edges, breaks, inked))
+        for last in (*np.flatnonzero(numbers == glyphs.newline).tolist(), len(numbers)):
+            spans.extend(paragraph.lines(first, last))
             first = last + 1
         return spans
 
-    def _wrapped(
-        self, first: int, last: int, edges: list[int], breaks: list[int], inked: list[int]
-    ) -> Iterator[Span]:
-        """The lines of glyphs ``first`` to ``last``, between which is no newline.
 
-        ``edges`` are where glyphs begin in pixels, ``breaks`` the glyphs that a line may begin
-        with, ``inked`` those that are no spaces.
-        """
-        while True:
-            over = bisect_right(edges, edges[first] + self.geometry.line_width) - 1
-            if over >= last:
-                break
-            word = _from(inked, over, last)  # spaces at the end of a full line are left out
-            end = over
-            if word == over:
-                break_at = breaks[bisect_right(breaks, over) - 1] if breaks else 0
-                if break_at > _from(inked, first, last):
-                    end = word = break_at
-            yield first, end
-            first = word
-            if first >= last:
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    """What wrapping looks at: where glyphs begin in pixels, and by glyph whether a line may end
+    after it and whether it is a space (a byte each, 0 or 1)."""
+
+    edges: memoryview[int]
+    breaks: bytes
+    spaces: bytes
+    width: int
+
+    def lines(self, first: int, last: int) -> Iterator[Span]:
+        """The lines of glyphs ``first`` to ``last``, among which there is no newline."""
+        while self.edges[last] - self.edges[first] > self.width:
+            over = bisect_right(self.edges, self.edges[first] + self.width) - 1
+            if self.spaces[over]:
+                begin = self._after_spaces(over, last)
+            else:
+                begin = self.breaks.rfind(1, first, over) + 1
+                if begin <= self._after_spaces(first, last):  # no place to break but in the word
+                    begin = over
+            # Spaces at a cut are left out, unless there is nothing else.
+            yield first, self.spaces.rfind(0, first, begin) + 1 or over
+            if begin == last:
                 return
+            first = begin
         yield first, last
 
-
-def _from(numbers: list[int], least: int, otherwise: int) -> int:
-    """The first of the sorted ``numbers`` that is at least ``least`` and below ``otherwise``."""
-    place = bisect_left(numbers, least)
-    return min(numbers[place], otherwise) if place < len(numbers) else otherwise
+    def _after_spaces(self, first: int, last: int) -> int:
+        word = self.spaces.find(0, first, last)
+        return last if word < 0 else word

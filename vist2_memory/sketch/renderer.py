@@ -30,6 +30,11 @@ class SketchRenderer:
                 f"{geometry.cell_width} x {geometry.cell_height}"
             )
 
+        # (cell height, glyphs), an item is a row of pixels in a cell: it is moved as one.
+        rows = np.ascontiguousarray(self.atlas.pixels.transpose(1, 0, 2))
+        kind = "u" if geometry.cell_width in (1, 2, 4, 8) else "V"  # whole numbers move faster
+        self._rows = rows.view(f"{kind}{geometry.cell_width}")[..., 0]
+
     def cells(self, text: str) -> int:
         """Cells that ``text`` takes, escapes included."""
         return len(self.atlas.glyphs(text))
@@ -74,8 +79,10 @@ class SketchRenderer:
         for cells, height in zip(glyphs, lines, strict=True):
             flat[start : start + len(cells)] = cells
             start += height * geometry.columns
-        drawn = self.atlas.pixels[grid]  # (lines, columns, cell height, cell width)
-        return np.ascontiguousarray(drawn.transpose(0, 2, 1, 3)).reshape(
+        drawn = np.empty((len(grid), geometry.cell_height, geometry.columns), self._rows.dtype)
+        for row, cells_row in enumerate(self._rows):
+            drawn[:, row] = cells_row.take(grid)
+        return drawn.view(np.uint8).reshape(
             len(grid) * geometry.cell_height, geometry.columns * geometry.cell_width
         )
 

@@ -1,8 +1,8 @@
 """Fonts to ink: what one character looks like at one size.
 
 Knows nothing of lines or pages. A typeface is a list of fonts; a character is drawn by the first
-that has it: DejaVu Sans, then GNU Unifont, whose bitmaps cover the whole basic plane and emoji. Both
-are bundled, so that the same text gives the same page on every machine.
+that has it: DejaVu Sans, then GNU Unifont, whose bitmaps cover the basic plane and emoji. Both are
+bundled, so that the same text gives the same page on every machine.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, features
 
+_FONTS = resources.files("vist2_memory") / "assets" / "fonts"
+
 Pixels = npt.NDArray[np.uint8]
 
 _UNIFONT_ROWS = 16
 _UNIFONT_BASELINE = 14
+_UNIFONT_LINE = 1.125
+"""Ems of Unifont's sixteen rows: they are a whole line, from ascender to descender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class BitmapFont:
             bits = np.unpackbits(rows, axis=1)
             columns = max(columns, bits.shape[1])
             dots[:, : bits.shape[1]] |= bits
-        scale = size / _UNIFONT_ROWS
+        scale = _UNIFONT_LINE * size / _UNIFONT_ROWS
         width, height = round(columns * scale), round(_UNIFONT_ROWS * scale)
         image = Image.fromarray(dots[:, :columns] * 255)
         grey = np.asarray(image.resize((width, height), Image.Resampling.BOX))
@@ -133,13 +137,17 @@ class Typeface:
 @cache
 def default_typeface() -> Typeface:
     """The bundled fonts; read once."""
-    folder = resources.files("vist2_memory") / "assets" / "fonts"
     return Typeface(
         (
-            OutlineFont((folder / "DejaVuSans.ttf").read_bytes()),
-            BitmapFont((folder / "unifont.hex.xz").read_bytes()),
+            OutlineFont(read_outline_font()),
+            BitmapFont((_FONTS / "unifont.hex.xz").read_bytes()),
         )
     )
+
+
+def read_outline_font() -> bytes:
+    """The bundled DejaVu Sans, a TrueType file."""
+    return (_FONTS / "DejaVuSans.ttf").read_bytes()
 
 
 def _digest(data: bytes) -> str:

@@ -1,0 +1,68 @@
+"""``vist2 bench render``: what it prints, and what it says when a part is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vist2_memory.benchmark import pdf
+from vist2_memory.benchmark.render import made_up_text, measure_render
+from vist2_memory.cli import app
+from vist2_memory.errors import InvalidInputError
+from vist2_memory.sketch.page import PageGeometry, PageRenderer
+from vist2_memory.types import Chunk
+
+
+@pytest.fixture
+def poppler() -> None:
+    if shutil.which("pdftoppm") is None:
+        pytest.fail("pdftoppm is not on PATH. `make test` installs poppler-utils.", pytrace=False)
+
+
+@pytest.mark.usefixtures("poppler")
+def test_the_json_has_the_ratios_and_what_they_were_measured_on() -> None:
+    result = CliRunner().invoke(app, ["bench", "render", "--json", "--pages", "1", "--repeats=1"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    for name in ("pages_ratio_to_pdf", "sketch_ratio_to_pdf", "sketch_characters_per_second"):
+        assert figures[name] > 0
+    assert figures["pages"] == figures["repeats"] == 1
+    assert {"machine", "versions", "range", "pages_per_second", "characters"} <= figures.keys()
+
+
+@pytest.mark.usefixtures("poppler")
+def test_pdf_pages_have_the_size_of_ours_and_as_much_ink() -> None:
+    renderer = PageRenderer(PageGeometry())
+    lines = renderer.lines(made_up_text(1))[: renderer.geometry.lines_per_page]
+    (image,) = pdf.PdfRenderer(renderer.geometry).draw([lines])
+    assert (image.mode, image.size) == ("L", (616, 868))
+    ours = renderer.draw([Chunk("", "\n".join(lines), 0)])[0].pixels
+    ink = (255 - np.asarray(image, dtype=float)).sum() / (255 - ours.astype(float)).sum()
+    assert 0.5 < ink < 2
+
+
+@pytest.mark.usefixtures("poppler")
+def test_a_text_of_too_few_pages_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text("short")
+    result = CliRunner().invoke(app, ["bench", "render", "--data", str(file), "--pages", "2"])
+    assert result.exit_code == 2
+    assert "0 pages, 2 were asked for" in result.stderr
+
+
+def test_without_poppler_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InvalidInputError, match="apt-get install poppler-utils"):
+        measure_render(pages=1, repeats=1)
+
+
+def test_without_reportlab_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reportlab", None)
+    with pytest.raises(InvalidInputError, match=r"vist2-memory\[bench\]"):
+        measure_render(pages=1, repeats=1)

@@ -1,0 +1,51 @@
+"""``vist2 bench``: how fast parts of the library are, against what one would use without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vist2_memory.cli.common import AsJson, emit, progress_bar
+from vist2_memory.cli.files import read_text
+
+app = typer.Typer(help="Measure speed, against other ways side by side.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``vist2 bench`` a group of commands while it has but one."""
+
+
+@app.command()
+def render(
+    data: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, exists=True, help="A UTF-8 text. [default: made-up words]"),
+    ] = None,
+    pages: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 40,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns; medians are shown.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Draw text as pages and as sketches, and as pages by way of PDF."""
+    from vist2_memory.benchmark.render import measure_render
+
+    text = None if data is None else read_text(data)
+    with progress_bar("render") as progress:
+        figures = measure_render(text, pages=pages, repeats=repeats, progress=progress)
+    show_figures(figures, as_json)
+
+
+def show_figures(figures: dict[str, Any], as_json: bool) -> None:
+    """``figures`` as JSON, or those that are one number as a table."""
+    if as_json:
+        emit(figures)
+        return
+    table = Table("", "", box=None)
+    for name, value in figures.items():
+        if isinstance(value, (int, float)):
+            table.add_row(name.replace("_", " "), f"{value:,.4g}")
+    Console().print(table)
