@@ -90,9 +90,7 @@ def test_a_fold_leaves_what_the_family_reads_of_one_page_more(
 ) -> None:
     engine = vlm(kind)
     context = remembered(engine, redis_url, 3)
-    said = (
-        "Your cat is called Miso, you told me so. They don't like rain. It rained for 23 days."
-    )
+    said = "Your cat is called Miso, you told me so. They don't like rain. It rained for 23 days."
     ids = engine.tokenizer.encode(said)
     recorder = Recorder(ids)
     monkeypatch.setattr("vist2_memory.engine.vlm.engine.Picker", recorder)

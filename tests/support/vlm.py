@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,8 @@ class Reference:
         kind.check_argument_for_proper_class = lambda self, name, value: None
         self.tokenizer = AutoTokenizer.from_pretrained(engine.folder)
         self.tokenizer.padding_side = "left"
-        parts = {
-            "image_processor": AutoImageProcessor.from_pretrained(engine.folder, backend="pil")
-        }
-        parts["tokenizer"] = self.tokenizer
+        processor = AutoImageProcessor.from_pretrained(engine.folder, backend="pil")
+        parts = {"image_processor": processor, "tokenizer": self.tokenizer}
         parts["chat_template"] = self.tokenizer.chat_template
         if engine.kind in ("gemma3", "internvl"):
             parts["image_seq_length"] = 16
@@ -83,7 +82,7 @@ class Reference:
                 [_message(turn) for turn in said], tokenize=False, add_generation_prompt=True
             )
             texts.append(written + answer)
-        given: Any = images if self._engine.kind == "gemma3" else sum(images, [])
+        given: Any = images if self._engine.kind == "gemma3" else list(chain(*images))
         return self._processor(
             text=texts,
             images=given or None,

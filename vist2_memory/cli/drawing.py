@@ -35,9 +35,7 @@ def render(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A UTF-8 text.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     model: Model = None,
-    scale: Annotated[
-        int, typer.Option(min=1, max=16, help="Screen pixels per pixel of a sketch.")
-    ] = 3,
+    scale: Annotated[int, typer.Option(min=1, max=16, help="Pixels per pixel of a sketch.")] = 3,
 ) -> None:
     """Draw a text as a model sees it, chunk below chunk, into one PNG."""
     text = check_text(read_text(file), f"text {file}")

@@ -89,9 +89,7 @@ class ChatTemplate:
                 add_generation_prompt=True,
             )
         except TemplateError as error:
-            raise ModelError(
-                f"the model's chat template refuses the conversation: {error}"
-            ) from error
+            raise ModelError(f"the model's chat template refuses the chat: {error}") from error
         return str(written)
 
 

@@ -16,14 +16,13 @@ from vist2_memory.engine.vlm.grid import GridFamily
 
 
 class Qwen3VL(GridFamily):
-    """What is stored of a page is (visual tokens, hidden size * (1 + layers that take features))."""
+    """A page is stored as (visual tokens, hidden size * (1 + layers that take features))."""
 
     def pack(self, output: Any) -> list[Tensor]:
         layers = [output.pooler_output, *output.deepstack_features]
         return [torch.cat(of_page, dim=-1) for of_page in zip(*layers, strict=True)]
 
     def unpack(self, stored: Sequence[Tensor]) -> Any:
-        first, *deeper = zip(*(page.split(self.hidden, dim=-1) for page in stored), strict=True)
-        return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=first, deepstack_features=[list(layer) for layer in deeper]
-        )
+        layers: Any = zip(*(page.split(self.hidden, dim=-1) for page in stored), strict=True)
+        first, *deeper = layers
+        return BaseModelOutputWithDeepstackFeatures(pooler_output=first, deepstack_features=deeper)

@@ -180,8 +180,8 @@ class VLMEngine(Engine):
                 reason = "stop"
                 break
             if recent >= self.spec.tail_limit and answer.whole:
-                tail = now.tail + answer.so_far[shown:]
-                now, shown = replace(now, tail=tail), len(answer.so_far)
+                tail = now.tail + answer.so_far[written:]
+                now, written = replace(now, tail=tail), len(answer.so_far)
                 if chunk := self.chunker.first(tail):
                     visual = self.encode([chunk])[0]
                     now = replace(

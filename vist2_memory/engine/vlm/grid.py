@@ -30,7 +30,7 @@ class GridFamily(Family):
         vision: Any = model.config.vision_config
         self._patch: int = vision.patch_size
         self._merge: int = vision.spatial_merge_size
-        self._side = self._patch * self._merge  # pixels along a visual token
+        self._side: int = self._patch * self._merge  # pixels along a visual token
         frames = getattr(image_processor, "temporal_patch_size", 2) if self.counts_frames else 1
         size: Any = image_processor.size
         self._least = -(-int(size["shortest_edge"]) // frames)
@@ -41,7 +41,7 @@ class GridFamily(Family):
                 f"pages of {width} x {height} pixels would be rescaled: this model takes multiples "
                 f"of {self._side} and at most {most} pixels"
             )
-        self._columns = width // self._side
+        self._columns: int = width // self._side
 
     counts_frames = False
     """Whether the image processor's limits count the pixels of all frames that a still image is
@@ -62,14 +62,12 @@ class GridFamily(Family):
         return 1, rows * self._merge, self._columns * self._merge
 
     def encode(self, pages: Sequence[Page]) -> list[Tensor]:
-        images = self.images(pages)
+        images, patch = self.images(pages), self._patch
         inputs = self.processor(
             images=images, return_tensors="pt", input_data_format="channels_last"
         )
         grids: Tensor = inputs["image_grid_thw"]
-        drawn = [
-            [1, image.shape[0] // self._patch, image.shape[1] // self._patch] for image in images
-        ]
+        drawn = [[1, image.shape[0] // patch, image.shape[1] // patch] for image in images]
         if grids.tolist() != drawn:
             raise ModelError(
                 f"the image processor made grids {grids.tolist()} of pages of {drawn} patches: it "
@@ -87,7 +85,8 @@ class GridFamily(Family):
 
     def unpack(self, stored: Sequence[Tensor]) -> Any:
         """The tower's output again: the inverse of :meth:`pack`."""
-        return BaseModelOutputWithPooling(pooler_output=tuple(stored))
+        per_page: Any = tuple(stored)
+        return BaseModelOutputWithPooling(pooler_output=per_page)
 
     def place(
         self, ids: Tensor, kinds: Tensor, pages: Sequence[VisualTokens], start: int
