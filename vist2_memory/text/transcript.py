@@ -35,9 +35,20 @@ ESCAPE = "\ue00f"
 RESERVED = tuple(chr(0xE000 + i) for i in range(16))
 """All characters that are marks now or may become one."""
 
+LABELS: dict[str, str] = {
+    MARKS["user"]: "User: ",
+    MARKS["assistant"]: "Assistant: ",
+    MARKS["system"]: "System: ",
+    MARKS["tool"]: "Tool: ",
+    MARKS["document"]: "Document: ",
+    CALL: "Tool call: ",
+}
+"""What a person, or a model that was trained on print, is shown for a mark."""
+
 _ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
 _FORGED = re.compile(f"[{RESERVED[0]}-{RESERVED[-1]}]")
 _ESCAPED = re.compile(f"{ESCAPE}([0-9a-f])")
+_LABELLED = re.compile(f"(?<=[^\n])(?=[{''.join(LABELS)}])")
 _SPLIT = re.compile(f"([{''.join(MARKS.values())}])")
 
 
@@ -71,3 +82,12 @@ def read(transcript: str) -> Iterator[tuple[Role, str]]:
         raise ValueError(f"a transcript begins with the mark of a role, not with {before[:20]!r}")
     for mark, content in zip(parts[::2], parts[1::2], strict=True):
         yield _ROLES[mark], unescape(content)
+
+
+def printed(transcript: str) -> str:
+    """``transcript`` as it is laid out in print: messages begin lines, escapes are spelt out.
+
+    The marks stay, one character each, for a reader to be shown :data:`LABELS` in a way that no
+    content can imitate; a reserved character in content becomes its code point, as in [U+E000].
+    """
+    return _ESCAPED.sub(lambda match: f"[U+E00{match[1].upper()}]", _LABELLED.sub("\n", transcript))
