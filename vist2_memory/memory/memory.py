@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model, open_engine
 from vist2_memory.errors import ConflictError, StoreFormatError, StoreUnavailableError
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
@@ -56,8 +56,9 @@ class VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
-        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name or a
-        checkpoint folder (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ttl``: seconds after
+        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name,
+        a folder with a VIST2 checkpoint or a vision-language model, or the id of one on the Hugging
+        Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ttl``: seconds after
         which an unused session is forgotten. ``device``: as torch names it (default:
         ``VIST2_DEVICE``, or a GPU if there is one). Raises ``StoreURLError``,
         ``StoreUnavailableError``, ``ModelNotFoundError`` or ``InvalidScopeError``.
@@ -78,10 +79,8 @@ class VisualMemory:
         """The engine, loaded at the first call."""
         with self._lock:
             if self._engine is None:
-                from vist2_memory.engine.torch import TorchEngine  # loads torch
-
                 assert isinstance(self._model, Path)
-                self._engine = TorchEngine(self._model, device=self._device)
+                self._engine = open_engine(self._model, self._device)
             return self._engine
 
     def session(self, id: str) -> Session:

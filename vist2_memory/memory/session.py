@@ -320,6 +320,7 @@ class Session:
         own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
         first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
         left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
+        sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
         parts = [
             books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
             for books in include
@@ -348,4 +349,4 @@ class Session:
                 left_out_tokens=sum(chunk.tokens for chunk in left_out),
             )
 
-        return Context(state.pinned, visual, state.prompt()), finish
+        return Context(state.pinned, visual, state.prompt(), tuple(sources)), finish
