@@ -67,7 +67,10 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
         return await self._acall_with_config(messages, input, config)
 
     def answers(self) -> Runnable[BaseMessage, BaseMessage]:
-        """Adds the model's answer to the session and passes it on; streams as the model does."""
+        """Adds the model's answer to the session and passes it on; streams as the model does.
+
+        The first answer to a question stays: another one is passed on and not added.
+        """
 
         def keep(chunks: Iterator[BaseMessage]) -> Iterator[BaseMessage]:
             seen = []
@@ -96,7 +99,10 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
     def _keep(self, seen: Sequence[BaseMessage]) -> None:
         answer: Any = reduce(add, seen)
         said = AIMessage(answer.text, tool_calls=answer.tool_calls)
-        turn = next(m.turn for m in reversed(self.session.messages()) if m.role == "user")
+        messages = self.session.messages()
+        turn = next(m.turn for m in reversed(messages) if m.role == "user")
+        if any(m.turn == turn and m.role != "user" for m in messages):
+            return
         for number, entry in enumerate(to_entries([said])):
             id = f"{turn}:a{number or ''}"
             self.session.add(entry.role, entry.text, id=id, turn=turn, payload=entry.payload)

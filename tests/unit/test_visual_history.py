@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from langchain_vist2 import VisualHistory
 from langchain_vist2.visual_history import CONTINUED, PAGES, to_messages
 from tests.support.hosted import CODE, SMALL, HostedModel, hosted_model, opened, pngs, small, talk
-from tests.support.memories import said, tell
+from tests.support.memories import ROOT, said, tell
 from vist2_memory import ConflictError, InvalidMessageError, Session
 from vist2_memory.memory.delivery import Room
 from vist2_memory.sketch.page import PageRenderer
@@ -114,6 +115,20 @@ def test_a_retry_adds_nothing_and_asks_the_same(hosted: HostedModel, session: Se
     assert said(session)[-1] == ("user", QUESTION)
 
 
+def test_a_question_that_was_answered_keeps_its_first_answer(
+    hosted: HostedModel, session: Session
+) -> None:
+    history = VisualHistory(session)
+    chain = history | client(hosted) | history.answers()
+    given = [HumanMessage(talk(1)[0][1]), AIMessage(talk(1)[1][1]), HumanMessage(QUESTION)]
+    history.session = small().session("b")
+    chain.invoke(given)
+    hosted.answer = "Something else."
+    assert chain.invoke(given).text == "Something else."
+    assert texts(hosted.heard)[-1] == ("user", QUESTION)
+    assert said(history.session)[-1] == ("assistant", "Noted.")
+
+
 async def test_async_and_streaming_do_the_same(hosted: HostedModel, session: Session) -> None:
     hosted.answer = "It is on the page"
     history = VisualHistory(session)
@@ -176,3 +191,16 @@ def test_what_cannot_be_stored_is_refused(session: Session) -> None:
         with pytest.raises(InvalidMessageError):
             VisualHistory(session).invoke(given)
     assert session.messages() == before
+
+
+def test_the_example_runs(
+    hosted: HostedModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_BASE_URL", hosted.url)
+    runpy.run_path(str(ROOT / "examples" / "hosted_images.py"))["main"]()
+    out = capsys.readouterr().out
+    assert out.startswith(hosted.answer)
+    assert [opened(png).width for png in pngs(hosted.heard)] == [768]
+    assert "PX-4471-Z8" in hosted.heard[0]["content"][-1]["text"]
+    assert "121 messages. Sent as pages: 1, which count 1445 tokens" in out

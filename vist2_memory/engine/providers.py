@@ -52,7 +52,7 @@ def anthropic(width: int, height: int) -> int:
     https://docs.anthropic.com/en/docs/build-with-claude/vision
     """
     scale = min(1.0, 1568 / max(width, height))
-    return -(-round(width * scale) * round(height * scale) // 750)
+    return min(1600, -(-round(width * scale) * round(height * scale) // 750))
 
 
 def gemini(width: int, height: int) -> int:
