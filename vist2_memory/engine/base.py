@@ -33,6 +33,8 @@ class EngineSpec:
     """Text tokens (pinned, tail and answer) that the model can read beside them."""
     kv_bytes_per_token: int
     """Bytes that one token, visual or text, takes in the KV cache."""
+    answers: bool = True
+    """Whether it has a model: one without only cuts and draws, and makes no visual tokens."""
 
     @property
     def tail_limit(self) -> int:

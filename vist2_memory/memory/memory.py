@@ -58,14 +58,16 @@ class VisualMemory:
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
         (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name,
         a folder with a VIST2 checkpoint or a vision-language model, or the id of one on the Hugging
-        Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ttl``: seconds after
-        which an unused session is forgotten. ``device``: as torch names it (default:
+        Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
+        ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ttl``: seconds
+        after which an unused session is forgotten. ``device``: as torch names it (default:
         ``VIST2_DEVICE``, or a GPU if there is one). Raises ``StoreURLError``,
         ``StoreUnavailableError``, ``ModelNotFoundError`` or ``InvalidScopeError``.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
-            model = find_model(model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL)
+            model = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
+            model = _page_engine(model) or find_model(model)
         device = device or os.environ.get("VIST2_DEVICE") or None
         if isinstance(url, Store):
             memory = cls(url, model, namespace, device)
@@ -155,6 +157,14 @@ class VisualMemory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _page_engine(model: str | Path) -> Engine | None:
+    """The engine of a name such as ``pages:openai``; it is light, and made at once."""
+    from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
+
+    name = str(model)
+    return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
 
 
 def _said(messages: list[Message]) -> list[tuple[str, str, str]]:
