@@ -158,10 +158,7 @@ class VLMEngine(Engine):
         cache = PageCache(self.family)
         answer = AnswerText(self.tokenizer, params.stop)
         pick = Picker(params, self._never)
-        now, shown = (
-            context,
-            0,
-        )  # ``now.tail`` ends with the first ``shown`` characters of the answer
+        now, written = context, 0  # the first ``written`` characters of the answer are in ``now``
         recent = self.chunker.count(context.tail)
         new = folds = 0
         first_token_s = 0.0
