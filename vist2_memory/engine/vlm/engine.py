@@ -31,7 +31,7 @@ from vist2_memory.engine.vlm.families import find_family
 from vist2_memory.engine.vlm.loading import load_parts, model_name
 from vist2_memory.engine.vlm.pages import open_press
 from vist2_memory.engine.vlm.words import speaker, turns
-from vist2_memory.errors import ContextOverflowError
+from vist2_memory.errors import ContextOverflowError, ModelError
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.types import (
     Chunk,
@@ -89,7 +89,9 @@ class VLMEngine(Engine):
         self._template = ChatTemplate(
             folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
         )
-        seeing = (parts.image_processor.to_dict(), parts.model.config.vision_config.to_dict())
+        vision = parts.model.config.vision_config.to_dict()
+        vision.pop("transformers_version", None)
+        seeing = (parts.image_processor.to_dict(), vision)
         weights = weights_digest(self.family.tower_modules)
         text: Any = parts.model.config.get_text_config()
         positions: int = text.max_position_embeddings
@@ -140,6 +142,12 @@ class VLMEngine(Engine):
     def items(self, context: Context) -> list[Item]:
         """What the model reads of ``context``: text tokens, and pages in their places."""
         visual, sources = context.visual, [chunk.text for chunk in context.sources]
+        for tokens in visual:
+            if tokens.fingerprint != self.spec.fingerprint:
+                raise ModelError(
+                    f"visual tokens of chunk {tokens.chunk_id} were made by {tokens.fingerprint!r}, "
+                    f"not by {self.spec.fingerprint!r}: encode the chunk again"
+                )
         strings = [self._strings(text) for text in sources] if self._verbatim_tokens else []
         note = verbatim.note(strings, self._verbatim_tokens, self.chunker.count) if strings else ""
         said, answer = turns(context.pinned, len(visual), note, context.tail, speaker(sources))

@@ -23,7 +23,8 @@ NAMES: dict[Role, str] = {
     "document": "Document",
 }
 PAGES_FOLLOW = "What was said and read so far stands on these pages, oldest first:\n"
-PAGES_END = "The pages end here, and the conversation goes on.\n\n"
+GOES_ON = "The conversation goes on."
+PAGES_END = f"The pages end here. {GOES_ON}\n\n"
 
 _ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
 _MARK = re.compile(f"[{''.join(_ROLES)}]")
@@ -70,12 +71,18 @@ def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[
             gap = "" if last.text.endswith("\n\n") else "\n\n"
             out[-1] = replace(last, text=last.text + gap + turn.text)
         elif turn.role == "assistant" and (last is None or last.role == "system"):
-            out += [Turn("user", PAGES_END.strip()), turn]  # templates want a user to begin
+            out += [Turn("user", GOES_ON), turn]  # templates want a user to begin
         else:
             out.append(turn)
     if not out or out[-1].role != "user":
-        out.append(Turn("user", PAGES_END.strip()))
-    return [replace(turn, text=turn.text.rstrip("\n")) for turn in out], answer
+        out.append(Turn("user", GOES_ON))
+    return [_without_gap(turn) for turn in out], answer
+
+
+def _without_gap(turn: Turn) -> Turn:
+    """``turn``, not ending with the gap before words that never came."""
+    text = turn.text.removesuffix("\n\n") if turn.text.endswith(PAGES_END) else turn.text
+    return replace(turn, text=text)
 
 
 def _as_turn(role: Role, text: str) -> Turn:
