@@ -183,7 +183,7 @@ def test_tensors_of_other_weights_pages_or_numbers_are_misses(
     url = f"sqlite:///{tmp_path / 'memory.db'}"
     first = vlm(KIND)
     with VisualMemory.open(url, model=first) as memory:
-        memory.session("a").add("user", TEXT)
+        memory.session("a").add("user", f"{TEXT} {TEXT}")
         chunk = memory.session("a").chunks()[0]
     others = [
         SmallVLM(save_family(tmp_path / "other", KIND, seed=1), KIND),
