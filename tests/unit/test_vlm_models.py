@@ -199,8 +199,8 @@ def test_tensors_of_other_weights_pages_or_numbers_are_misses(
     assert len({engine.spec.fingerprint for engine in (first, *others)}) == 5
     for engine in others:
         with VisualMemory.open(url, model=engine) as memory:
-            answer = memory.session("a").ask("Who?", params=GenerationParams(max_tokens=1))
-        assert answer.usage.cached_visual_tokens == 0
+            memory.session("a").ask("Who?", params=GenerationParams(max_tokens=1))
+        assert chunk.text in engine.encoded
         context = engine.contexts[0]
         assert np.array_equal(context.visual[0].values, engine.encode([chunk])[0].values)
         with pytest.raises(ModelError, match="were made by"):

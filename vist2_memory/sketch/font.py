@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,14 @@ class GlyphAtlas:
         for code, glyph in zip(codes.tolist(), found.tolist(), strict=True):
             cells.extend((glyph,) if glyph >= 0 else self._escape(code))
         return np.array(cells, dtype=np.int16)
+
+    def glyphs_of(self, texts: Sequence[str]) -> list[npt.NDArray[np.int16]]:
+        """:meth:`glyphs` of each text; looked up at once where no character is escaped."""
+        found = self.glyphs("".join(texts))
+        ends = list(accumulate(map(len, texts)))
+        if len(found) != (ends[-1] if ends else 0):
+            return [self.glyphs(text) for text in texts]
+        return [found[end - len(text) : end] for text, end in zip(texts, ends, strict=True)]
 
     def _escape(self, code: int) -> Iterator[int]:
         yield self.open_escape

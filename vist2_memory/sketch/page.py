@@ -137,15 +137,12 @@ class PageRenderer:
         parts = (part for first, last in spans for part in (glyphs[first:last], paper))
         runs = np.concatenate(list(parts))  # every line's glyphs, then paper to the line's end
         advances = self._glyphs.advances[runs]
-        ends = np.cumsum(advances)
         fill = np.cumsum([last - first + 1 for first, last in spans]) - 1
-        advances[fill] = width - np.diff(ends[fill], prepend=0)
-        drawn = advances > 0
-        starts, advances = self._glyphs.starts[runs][drawn], advances[drawn]
-        steps = np.ones(len(spans) * width, dtype=np.int64)  # one column on, but at a glyph's start
-        begins = np.cumsum(advances) - advances
-        steps[begins] = starts - np.concatenate(([0], (starts + advances - 1)[:-1]))
-        return np.cumsum(steps, out=steps).reshape(-1, width)
+        advances[fill] = width - np.diff(np.cumsum(advances)[fill], prepend=0)
+        first_columns = self._glyphs.starts[runs] - np.cumsum(advances) + advances
+        columns = np.repeat(first_columns, advances)
+        columns += np.arange(len(columns))
+        return columns.reshape(-1, width)
 
     def _spans(self, typeset: Typeset) -> list[Span]:
         """Where lines begin and end, by the widths of what is drawn."""

@@ -50,7 +50,7 @@ class SketchRenderer:
     def draw(self, chunks: Sequence[Chunk]) -> list[Sketch]:
         """Draw ``chunks``; raises ``ValueError`` for one that no sketch can hold."""
         geometry = self.geometry
-        glyphs = [self.atlas.glyphs(chunk.text) for chunk in chunks]
+        glyphs = self.atlas.glyphs_of([chunk.text for chunk in chunks])
         for chunk, cells in zip(chunks, glyphs, strict=True):
             if len(cells) > geometry.max_cells:
                 raise ValueError(
@@ -73,7 +73,7 @@ class SketchRenderer:
     ) -> npt.NDArray[np.uint8]:
         """All sketches below each other, shape (all lines * cell height, columns * cell width)."""
         geometry = self.geometry
-        grid = np.zeros((sum(lines), geometry.columns), dtype=np.int16)  # glyph 0 is the space
+        grid = np.zeros((sum(lines), geometry.columns), dtype=np.intp)  # glyph 0 is the space
         flat = grid.reshape(-1)
         start = 0
         for cells, height in zip(glyphs, lines, strict=True):
@@ -81,7 +81,7 @@ class SketchRenderer:
             start += height * geometry.columns
         drawn = np.empty((len(grid), geometry.cell_height, geometry.columns), self._rows.dtype)
         for row, cells_row in enumerate(self._rows):
-            drawn[:, row] = cells_row.take(grid)
+            drawn[:, row] = cells_row.take(grid, mode="clip")
         return drawn.view(np.uint8).reshape(
             len(grid) * geometry.cell_height, geometry.columns * geometry.cell_width
         )

@@ -48,7 +48,6 @@ LABELS: dict[str, str] = {
 _ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
 _FORGED = re.compile(f"[{RESERVED[0]}-{RESERVED[-1]}]")
 _ESCAPED = re.compile(f"{ESCAPE}([0-9a-f])")
-_LABELLED = re.compile(f"(?<=[^\n])(?=[{''.join(LABELS)}])")
 _SPLIT = re.compile(f"([{''.join(MARKS.values())}])")
 
 
@@ -90,4 +89,14 @@ def printed(transcript: str) -> str:
     The marks stay, one character each, for a reader to be shown :data:`LABELS` in a way that no
     content can imitate; a reserved character in content becomes its code point, as in [U+E000].
     """
-    return _ESCAPED.sub(lambda match: f"[U+E00{match[1].upper()}]", _LABELLED.sub("\n", transcript))
+    if transcript.isascii():
+        return transcript
+    text = transcript
+    for mark in LABELS:
+        if mark in text:
+            text = text.replace(mark, "\n" + mark).replace("\n\n" + mark, "\n" + mark)
+    if transcript.startswith(tuple(LABELS)):
+        text = text.removeprefix("\n")
+    if ESCAPE in text:
+        text = _ESCAPED.sub(lambda match: f"[U+E00{match[1].upper()}]", text)
+    return text
