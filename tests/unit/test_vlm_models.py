@@ -73,7 +73,10 @@ def test_a_memory_opens_with_the_folder_of_a_stock_model(
 ) -> None:
     with VisualMemory.open("memory://", model=vlm_folder(KIND)) as memory:
         assert isinstance(memory.engine, VLMEngine)
-        assert (memory.engine.renderer.geometry.width, memory.engine.spec.keep_recent) == (616, 1024)
+        assert (memory.engine.renderer.geometry.width, memory.engine.spec.keep_recent) == (
+            616,
+            1024,
+        )
         answer = memory.session("a").ask("Who?", params=GenerationParams(max_tokens=2))
         assert answer.usage.prompt_text_tokens > 0
 

@@ -98,7 +98,10 @@ def measure_cache(
             assert found.cached_visual_tokens == sum(map(len, stored))
             return found.visual
 
-        ways = {"cached": cached, "pixels": lambda: tuple(engine.encode(chunks))}
+        ways: dict[str, Callable[[], tuple[VisualTokens, ...]]] = {
+            "cached": cached,
+            "pixels": lambda: tuple(engine.encode(chunks)),
+        }
         wall: dict[str, list[float]] = {name: [] for name in ways}
         cpu: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(repeats + 1):  # the first turn warms up and is not counted
@@ -161,7 +164,7 @@ def random_qwen3_vl(folder: Path) -> Path:
     )
     images.save_pretrained(folder)
     with torch.random.fork_rng(devices=[]), no_progress_bar():
-        torch.manual_seed(0)  # type: ignore[no-untyped-call]
+        torch.manual_seed(0)
         model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
         model.generation_config.eos_token_id = ids["<|im_end|>"]
         model.save_pretrained(folder)

@@ -145,8 +145,8 @@ class VLMEngine(Engine):
         for tokens in visual:
             if tokens.fingerprint != self.spec.fingerprint:
                 raise ModelError(
-                    f"visual tokens of chunk {tokens.chunk_id} were made by {tokens.fingerprint!r}, "
-                    f"not by {self.spec.fingerprint!r}: encode the chunk again"
+                    f"the visual tokens of chunk {tokens.chunk_id} were made by "
+                    f"{tokens.fingerprint!r}, not by {self.spec.fingerprint!r}: encode it again"
                 )
         strings = [self._strings(text) for text in sources] if self._verbatim_tokens else []
         note = verbatim.note(strings, self._verbatim_tokens, self.chunker.count) if strings else ""
