@@ -79,12 +79,14 @@ class Context:
 
     ``pinned`` is text that is never folded (system prompt, tool schemas), ``visual`` the memory,
     and ``tail`` the written-down transcript after the last fold, ending with the mark of the role
-    whose turn it is to speak.
+    whose turn it is to speak. ``sources`` are the chunks that ``visual`` stands for, in the same
+    order, for engines that put a part of their text beside them.
     """
 
     pinned: str
     visual: tuple[VisualTokens, ...]
     tail: str
+    sources: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

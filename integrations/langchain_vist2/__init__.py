@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
+    from langchain_vist2.visual_history import VisualHistory
 
-_HOME = {"ChatVIST2": "langchain_vist2.chat_model"}
+_HOME = {
+    "ChatVIST2": "langchain_vist2.chat_model",
+    "VisualHistory": "langchain_vist2.visual_history",
+}
 
-__all__ = ["ChatVIST2"]
+__all__ = ["ChatVIST2", "VisualHistory"]
 
 
 def __getattr__(name: str) -> Any:

@@ -52,7 +52,7 @@ class PlainEngine(Engine):
             fingerprint="plain-1",
             layout=f"plain-{chunk_tokens}",
             chunk_tokens=chunk_tokens,
-            keep_recent_chunks=keep_recent_chunks,
+            keep_recent=keep_recent_chunks * chunk_tokens,
             max_visual_tokens=max_visual_tokens,
             max_text_tokens=1024,
             kv_bytes_per_token=16,

@@ -65,7 +65,7 @@ class Scripted(Engine):
             fingerprint="scripted-1",
             layout="words-8",
             chunk_tokens=8,
-            keep_recent_chunks=1,
+            keep_recent=8,
             max_visual_tokens=1000,
             max_text_tokens=1000,
             kv_bytes_per_token=1,

@@ -15,11 +15,6 @@ from vist2_memory.cli.files import read_text
 app = typer.Typer(help="Measure speed, against other ways side by side.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``vist2 bench`` a group of commands while it has but one."""
-
-
 @app.command()
 def render(
     data: Annotated[
@@ -36,6 +31,23 @@ def render(
     text = None if data is None else read_text(data)
     with progress_bar("render") as progress:
         figures = measure_render(text, pages=pages, repeats=repeats, progress=progress)
+    show_figures(figures, as_json)
+
+
+@app.command()
+def cache(
+    store: Annotated[
+        str, typer.Option(help="Where the visual tokens are kept; use a Redis of your own.")
+    ] = "memory://",
+    pages: Annotated[int, typer.Option(min=1, help="Full pages of memory.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns; medians are shown.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Time to the first token of a stock model, from cached visual tokens and from pixels."""
+    from vist2_memory.benchmark.cache import measure_cache
+
+    with progress_bar("cache") as progress:
+        figures = measure_cache(store, pages=pages, repeats=repeats, progress=progress)
     show_figures(figures, as_json)
 
 

@@ -25,19 +25,21 @@ class EngineSpec:
     """Names everything that decides where text is cut."""
     chunk_tokens: int
     """Text tokens a chunk."""
-    keep_recent_chunks: int
-    """Full chunks of newest text that stay text."""
+    keep_recent: int
+    """Text tokens of newest text that stay text."""
     max_visual_tokens: int
     """Visual tokens of memory that the model can read at once."""
     max_text_tokens: int
     """Text tokens (pinned, tail and answer) that the model can read beside them."""
     kv_bytes_per_token: int
     """Bytes that one token, visual or text, takes in the KV cache."""
+    answers: bool = True
+    """Whether it has a model: one without only cuts and draws, and makes no visual tokens."""
 
     @property
     def tail_limit(self) -> int:
         """Text tokens at which the oldest chunk of the tail is folded."""
-        return (self.keep_recent_chunks + 1) * self.chunk_tokens
+        return self.keep_recent + self.chunk_tokens
 
 
 class Engine(ABC):

@@ -1,49 +1,74 @@
-"""Model names to checkpoint folders. Loads no model, so that a wrong name fails at once."""
+"""Model names to checkpoint folders, and folders to engines.
+
+Finding loads no model, so that a wrong name fails at once.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vist2_memory.errors import ModelError, ModelNotFoundError
+from vist2_memory.engine.base import Engine
+from vist2_memory.engine.vlm.families import find_family
+from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError
 from vist2_memory.model.ratios import choose, geometries_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
 
 DEFAULT_MODEL = "vist2-tiny"
+VIST2 = "vist2"
+"""The ``model_type`` of this project's own checkpoints."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_PARTS = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a bundled model's name, or ``name`` itself when it is a checkpoint folder.
+    """The folder of a model: a bundled one's by its name, a checkpoint's, or a snapshot of one on
+    the Hugging Face hub, from its local cache or downloaded.
 
-    Raises ``ModelNotFoundError`` when there is none, or when it lacks its parts.
+    Raises ``ModelNotFoundError`` when there is none or when it lacks its parts, and ``ModelError``
+    when it is of a kind that no engine runs.
     """
     bundled = Path(str(resources.files("vist2_memory").joinpath("assets", str(name))))
     is_path = isinstance(name, Path) or "/" in name or name.startswith(".")
     folder = Path(name) if is_path or not bundled.is_dir() else bundled
     if not folder.is_dir():
-        raise ModelNotFoundError(
-            f"no model {str(name)!r}: give the name of a bundled model "
-            f"({', '.join(bundled_models())}) or the folder of a VIST2 checkpoint"
-        )
+        if isinstance(name, str) and _HUB_ID.fullmatch(name):
+            folder = _from_hub(name)
+        else:
+            raise ModelNotFoundError(f"no model {str(name)!r}: give {_offered()}")
     for part in ("config.json", "tokenizer.json"):
         if not (folder / part).is_file():
             raise ModelNotFoundError(f"the model folder {folder} has no {part}")
     if not any(folder.glob("*.safetensors")):
         raise ModelNotFoundError(f"the model folder {folder} has no weights (*.safetensors)")
+    check_kind(read_config(folder))
     return folder
 
 
 def find_geometry(folder: Path, ratio: float | None) -> SketchGeometry:
-    """The geometry of the checkpoint in ``folder`` that compresses about ``ratio`` times.
+    """The geometry of the VIST2 checkpoint in ``folder`` that compresses about ``ratio`` times.
 
     None: its default one. Raises ``InvalidInputError`` when it was trained on none such, and
     ``ModelError`` for a bad config.
     """
+    refuse_ratio(folder, ratio)
     geometries, chunk_tokens = find_measures(folder)
     return choose(geometries, Vist2Tokenizer.load(folder), chunk_tokens, ratio)
+
+
+def refuse_ratio(folder: Path, ratio: float | None) -> None:
+    """Raise ``InvalidInputError`` for a ``ratio`` where none can be chosen: of pages."""
+    kind = read_config(folder).get("model_type")
+    if ratio is not None and kind != VIST2:
+        raise InvalidInputError(
+            f"ratio={ratio:g} cannot be chosen for {folder.name}, a {kind} model: only VIST2 "
+            "checkpoints are trained on several; how a page is drawn decides it here"
+        )
 
 
 def find_measures(folder: Path) -> tuple[list[SketchGeometry], int]:
@@ -51,11 +76,44 @@ def find_measures(folder: Path) -> tuple[list[SketchGeometry], int]:
 
     Raises ``ModelError`` for a bad config.
     """
+    config = read_config(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return geometries_of(config), int(config["chunk_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / 'config.json'} is not a VIST2 model's: {error!r}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` in ``folder``; raises ``ModelError``."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is no configuration: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is no configuration: it holds no object")
+    return config
+
+
+def check_kind(config: dict[str, Any]) -> None:
+    """Raise ``ModelError`` unless some engine runs models with such a config."""
+    if config.get("model_type") != VIST2:
+        find_family(config)
+
+
+def open_engine(folder: Path, ratio: float | None = None, device: str | None = None) -> Engine:
+    """Load the model in ``folder`` into the engine that runs its kind.
+
+    ``ratio``: see :func:`find_geometry`.
+    """
+    refuse_ratio(folder, ratio)
+    if read_config(folder).get("model_type") == VIST2:
+        from vist2_memory.engine.torch import TorchEngine  # loads torch
+
+        return TorchEngine(folder, ratio=ratio, device=device)
+    from vist2_memory.engine.vlm.engine import VLMEngine
+
+    return VLMEngine(folder, device=device)
 
 
 def bundled_models() -> list[str]:
@@ -64,3 +122,26 @@ def bundled_models() -> list[str]:
     if not assets.is_dir():
         return []
     return sorted(folder.name for folder in assets.iterdir() if (folder / "config.json").is_file())
+
+
+def _offered() -> str:
+    return (
+        f"the name of a bundled model ({', '.join(bundled_models())}), the folder of a VIST2 "
+        "checkpoint or of a vision-language model, or the id of one on the Hugging Face hub "
+        "(as in 'Qwen/Qwen3-VL-8B-Instruct')"
+    )
+
+
+def _from_hub(name: str) -> Path:
+    """The snapshot of a model on the hub; its config is read before anything large is fetched."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    try:
+        check_kind(read_config(Path(hf_hub_download(name, "config.json")).parent))
+        return Path(snapshot_download(name, allow_patterns=list(_PARTS)))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelNotFoundError(
+            f"no model {name!r}: it is no folder here, and the hub did not give it ({reason}); "
+            f"give {_offered()}"
+        ) from error

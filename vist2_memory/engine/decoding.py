@@ -60,6 +60,16 @@ class AnswerText:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
 
+    @property
+    def so_far(self) -> str:
+        """What was shown, and what is held back of it for a stop string."""
+        return self.text + self._held
+
+    @property
+    def whole(self) -> bool:
+        """Whether the tokens so far end with a whole character."""
+        return not self._decoder.getstate()[0]
+
     def push(self, token_id: int) -> str:
         """Take a token; the text that can be shown now."""
         return self._show(show(self._decoder.decode(self._tokenizer.bytes_of(token_id))))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import PreTrainedModel, Qwen3ForCausalLM
 from transformers.utils import logging
 
@@ -59,7 +59,7 @@ def load_language_model(folder: Path, device: torch.device, dtype: torch.dtype) 
 
 def _load(kind: type[_Model], folder: Path, device: torch.device, dtype: torch.dtype) -> _Model:
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             loaded: Any = kind.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -82,7 +82,7 @@ def _load(kind: type[_Model], folder: Path, device: torch.device, dtype: torch.d
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Loading a small model is no occasion for a progress bar on the user's terminal."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -93,22 +93,34 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def encoder_digest(folder: Path, config: Vist2Config, geometry: SketchGeometry) -> str:
-    """A digest of all that decides what a checkpoint makes of a sketch in ``geometry``: its weights
-    (read once for each state of their files), and the parts of its config that the tower is built
-    from."""
-    digest = hashlib.blake2b(digest_size=8)
+def encoder_digest(
+    model: Vist2ForConditionalGeneration, config: Vist2Config, geometry: SketchGeometry
+) -> str:
+    """A digest of all that decides what a checkpoint makes of a sketch in ``geometry``: the weights
+    that see it, and the parts of its config that the tower is built from."""
     vision: Any = config.vision_config
     parts = {"vision": vision.to_diff_dict(), "geometry": geometry.to_dict(), "ink": config.ink}
     parts["vision"].pop("transformers_version", None)
-    digest.update(json.dumps(parts, sort_keys=True).encode())
-    for path in sorted(folder.glob("*.safetensors")):
-        stat = path.stat()
-        digest.update(_file_digest(path, stat.st_size, stat.st_mtime_ns))
+    seeing = {
+        "vision_tower": model.vision_tower,
+        "aligner": model.aligner,
+        "embeddings": model.get_input_embeddings(),  # of chunks that are dearer drawn than written
+    }
+    digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8)
+    digest.update(weights_digest(seeing).encode())
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=32)
-def _file_digest(path: Path, size: int, mtime_ns: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+def weights_digest(modules: Mapping[str, nn.Module]) -> str:
+    """A digest of the weights of ``modules`` as they were loaded: names, shapes, dtypes, values.
+
+    Taken from memory, not from files: only what sees an image is read, however large the language
+    model is, and no file can change unnoticed.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, module in sorted(modules.items()):
+        for part, tensor in sorted(module.state_dict().items()):
+            digest.update(f"{name}.{part} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -16,18 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import (
-    LogitsProcessorList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.decoding import AnswerText, decode
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import encoder_digest, find_device, load_model
+from vist2_memory.engine.sampling import Picker
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
@@ -76,14 +71,14 @@ class TorchEngine(Engine):
         config = self.model.config
         text: Any = config.text_config
         keep = config.keep_recent_chunks if keep_recent_chunks is None else keep_recent_chunks
-        digest = encoder_digest(folder, config, self.processor.geometry)
+        digest = encoder_digest(self.model, config, self.processor.geometry)
         identity = (digest, self.processor.layout, str(dtype)[6:], "bf16")
         self.spec = EngineSpec(
             model=folder.name,
             fingerprint="-".join(identity),
             layout=self.processor.layout,
             chunk_tokens=config.chunk_tokens,
-            keep_recent_chunks=keep,
+            keep_recent=keep * config.chunk_tokens,
             max_visual_tokens=config.max_visual_tokens,
             max_text_tokens=text.max_position_embeddings - config.max_visual_tokens,
             kv_bytes_per_token=2
@@ -253,35 +248,3 @@ class TorchEngine(Engine):
             end += 1
             text, whole = cut(end)
         return Chunk(chunk_id(text), text, chunker.count(text)), list(ids[end:])
-
-
-class Picker:
-    """Picks the next token: greedy, or sampled by the parameters."""
-
-    def __init__(self, params: GenerationParams, never: Tensor) -> None:
-        self._never = never
-        self._warpers = LogitsProcessorList()
-        self._greedy = params.temperature == 0
-        self._generator: torch.Generator | None = None
-        if self._greedy:
-            return
-        self._warpers.append(TemperatureLogitsWarper(params.temperature))
-        if params.top_k:
-            self._warpers.append(TopKLogitsWarper(params.top_k))
-        if params.top_p < 1:
-            self._warpers.append(TopPLogitsWarper(params.top_p))
-        self._generator = torch.Generator(never.device)
-        if params.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(params.seed)
-
-    @torch.inference_mode()
-    def __call__(self, logits: Tensor) -> int:
-        """A token id from ``logits`` of shape (vocabulary,)."""
-        logits = logits.index_fill(0, self._never, -torch.inf)
-        if self._greedy:
-            return int(logits.argmax())
-        no_ids: Any = torch.empty(1, 0, dtype=torch.long, device=logits.device)
-        scores = self._warpers(no_ids, logits[None])
-        return int(torch.multinomial(scores.softmax(-1)[0], 1, generator=self._generator))

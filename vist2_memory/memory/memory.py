@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
 from vist2_memory.errors import (
     ConflictError,
     InvalidInputError,
@@ -70,23 +70,27 @@ class VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
-        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name or a
-        checkpoint folder (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ratio``: about how many
-        text tokens a visual token stands for, one that the model was trained on (default: the
-        model's own choice). ``ttl``: seconds after which an unused session is forgotten.
-        ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is one). Raises
-        ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``, ``InvalidScopeError``,
-        or ``InvalidInputError`` for a ratio that is not offered.
+        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name,
+        a folder with a VIST2 checkpoint or a vision-language model, or the id of one on the Hugging
+        Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
+        ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
+        how many text tokens a visual token stands for, one that a VIST2 model was trained on
+        (default: the model's own choice). ``ttl``: seconds after which an unused session is
+        forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
+        one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
-            model = find_model(model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL)
-            if ratio is not None:
-                find_geometry(model, ratio)  # one that is not offered is told now too
-        elif ratio is not None:
-            raise InvalidInputError(
-                f"ratio={ratio:g} is chosen where the engine is made, and an engine was passed in"
-            )
+            model = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
+            model = _page_engine(model) or find_model(model)
+        if ratio is not None:
+            if isinstance(model, Engine):
+                raise InvalidInputError(
+                    f"ratio={ratio:g} is chosen where an engine is made, and only a VIST2 "
+                    "checkpoint has several: leave it out"
+                )
+            find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
         if isinstance(url, Store):
             memory = cls(url, model, namespace, device, ratio)
@@ -100,10 +104,8 @@ class VisualMemory:
         """The engine, loaded at the first call."""
         with self._lock:
             if self._engine is None:
-                from vist2_memory.engine.torch import TorchEngine  # loads torch
-
                 assert isinstance(self._model, Path)
-                self._engine = TorchEngine(self._model, ratio=self._ratio, device=self._device)
+                self._engine = open_engine(self._model, self._ratio, self._device)
             return self._engine
 
     def session(self, id: str) -> Session:
@@ -178,6 +180,14 @@ class VisualMemory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _page_engine(model: str | Path) -> Engine | None:
+    """The engine of a name such as ``pages:openai``; it is light, and made at once."""
+    from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
+
+    name = str(model)
+    return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
 
 
 def _said(messages: list[Message]) -> list[tuple[str, str, str]]:

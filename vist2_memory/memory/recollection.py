@@ -29,8 +29,11 @@ class Recollection:
 
 
 def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
-    """The visual tokens of ``chunks``, in order; those that were missing are stored."""
-    if not chunks:
+    """The visual tokens of ``chunks``, in order; those that were missing are stored.
+
+    An engine without a model has none to make.
+    """
+    if not chunks or not engine.spec.answers:
         return Recollection(())
     started = time.perf_counter()
     known, degraded = _read(store, engine, scope, chunks)

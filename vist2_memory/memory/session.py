@@ -13,8 +13,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vist2_memory.errors import ConflictError, ContextOverflowError, StoreUnavailableError
+from vist2_memory.engine.pages import PageEngine
+from vist2_memory.errors import (
+    ConflictError,
+    ContextOverflowError,
+    ModelError,
+    StoreUnavailableError,
+)
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.recollection import Recollection, recollect, remember
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.transcript import Transcript
@@ -133,6 +140,12 @@ class Session:
         answered with the stored text. Raises what :meth:`add` raises.
         """
         check_text(question, "question")
+        spec = self._memory.engine.spec
+        if not spec.answers:
+            raise ModelError(
+                f"the memory was opened with {spec.model!r}, which only draws: send what "
+                "Session.deliver() gives to a hosted model, or open the memory with a model"
+            )
         options = params or GenerationParams()
         return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
 
@@ -163,6 +176,23 @@ class Session:
                 start += len(event.chunk.text)
                 folded.append(event)
             yield event
+
+    def deliver(self, *, include: Sequence[Collection] = (), room: Room | None = None) -> Delivery:
+        """The memory as pages and text for a hosted model; nothing is generated or stored.
+
+        ``include`` puts documents before the conversation, ``room`` limits what is sent. Raises
+        ``ModelError`` when the memory was not opened with ``pages:`` and a provider.
+        """
+        engine = self._memory.engine
+        if not isinstance(engine, PageEngine):
+            raise ModelError(
+                f"the memory was opened with the model {engine.spec.model!r}, which reads it "
+                "itself: open it with model='pages:openai' to have pages for a hosted model"
+            )
+        books = {books.scope: books for books in include}.values()
+        shelf = [chunk for collection in books for chunk in collection.chunks()]
+        with self._lock:
+            return deliver(engine, self._refresh(), shelf, room or Room())
 
     def delete(self) -> Deleted:
         """Delete the session, log and tensors; what was deleted, in counts."""
@@ -202,6 +232,10 @@ class Session:
     def astream(self, question: str, **options: Any) -> AsyncGenerator[GenerationEvent, None]:
         """:meth:`stream`, without blocking the event loop; cancelling stops the generation."""
         return from_thread(lambda: self.stream(question, **options))
+
+    async def adeliver(self, **options: Any) -> Delivery:
+        """:meth:`deliver`, without blocking the event loop."""
+        return await asyncio.to_thread(self.deliver, **options)
 
     async def amessages(self) -> list[Message]:
         """:meth:`messages`, without blocking the event loop."""
@@ -320,6 +354,7 @@ class Session:
         own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
         first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
         left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
+        sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
         parts = [
             books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
             for books in include
@@ -348,4 +383,4 @@ class Session:
                 left_out_tokens=sum(chunk.tokens for chunk in left_out),
             )
 
-        return Context(state.pinned, visual, state.prompt()), finish
+        return Context(state.pinned, visual, state.prompt(), tuple(sources)), finish

@@ -9,6 +9,7 @@ way.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -96,6 +97,11 @@ class Chunker:
     def _longest(self, stretch: str, spans: Sequence[tuple[int, int]], start: int) -> Chunk:
         """The longest chunk of at most ``chunk_tokens`` tokens that fits and cuts no character."""
         tokens = min(self.chunk_tokens, len(spans))
+        if not self.fits(stretch[: spans[tokens - 1][1]]):
+            too_many = bisect_left(
+                range(1, tokens), True, key=lambda n: not self.fits(stretch[: spans[n - 1][1]])
+            )
+            tokens = max(1, too_many)
         while tokens > 1 and not self._may_end(stretch, spans, tokens):
             tokens -= 1
         while tokens < len(spans) and spans[tokens][0] < spans[tokens - 1][1]:

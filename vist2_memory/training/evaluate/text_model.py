@@ -17,7 +17,8 @@ from transformers import Qwen3ForCausalLM
 from vist2_memory.engine.decoding import AnswerText
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import load_language_model
-from vist2_memory.engine.torch import Picker, TorchEngine
+from vist2_memory.engine.sampling import Picker
+from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.errors import InvalidInputError, ModelError
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.model.tokenizer import Vist2Tokenizer

@@ -1,0 +1,146 @@
+"""A transcript as a chat in a stock model's own template, and what content can never do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+from tests.support.memories import HOSTILE
+from tests.support.vlm import SmallVLM
+from tests.support.vlm_families import SAMPLES
+from vist2_memory.engine.vlm.chat import Item
+from vist2_memory.engine.vlm.tokenizer import ChatTokenizer
+from vist2_memory.engine.vlm.words import PAGES_END, PAGES_FOLLOW, Turn, speaker, turns
+from vist2_memory.errors import ModelError
+from vist2_memory.text.chunking import chunk_id
+from vist2_memory.text.transcript import MARKS, write_message
+from vist2_memory.types import Chunk, Context
+
+pytest_plugins = ("tests.support.vlm_fixtures",)
+
+FAMILIES = sorted(SAMPLES)
+ASK = f"{MARKS['user']}Who?{MARKS['assistant']}"
+
+
+def chunk_of(engine: SmallVLM, text: str) -> Chunk:
+    return Chunk(chunk_id(text), text, engine.chunker.count(text))
+
+
+def context_of(engine: SmallVLM, tail: str, *pages: str, pinned: str = "") -> Context:
+    chunks = [chunk_of(engine, text) for text in pages]
+    return Context(pinned, tuple(engine.encode(chunks)), tail, tuple(chunks))
+
+
+def controls(engine: SmallVLM, items: list[Item]) -> list[int]:
+    return [item for item in items if isinstance(item, int) and item in engine.tokenizer.controls]
+
+
+# Turns
+
+
+def test_a_chat_without_memory_is_the_turns_that_were_said() -> None:
+    said, answer = turns(f"{MARKS['system']}Be kind.", 0, "", ASK, "assistant")
+    assert said == [Turn("system", "Be kind."), Turn("user", "Who?")]
+    assert answer == ""
+
+
+def test_pages_and_the_note_beside_them_open_the_first_turn_of_the_user() -> None:
+    said, _ = turns("", 2, "Exactly: 123456", ASK, "assistant")
+    assert said == [Turn("user", f"\nExactly: 123456\n{PAGES_END}Who?", 2, PAGES_FOLLOW)]
+
+
+def test_an_answer_that_was_cut_goes_on_where_it_was_cut() -> None:
+    said, answer = turns("", 1, "", "and so it ends", "assistant")
+    assert answer == "and so it ends"
+    assert [turn.role for turn in said] == ["user"]
+
+
+def test_a_message_that_was_cut_is_its_speakers() -> None:
+    tail = f"rest of mine.{MARKS['assistant']}I see.{ASK}"
+    said, _ = turns("", 1, "", tail, speaker([f"{MARKS['user']}The beginning and the "]))
+    assert [turn.role for turn in said] == ["user", "assistant", "user"]
+    assert said[0].text.endswith("rest of mine.")
+
+
+def test_turns_alternate_and_a_tool_speaks_as_the_user() -> None:
+    """As templates such as Gemma's insist."""
+    tail = f"{MARKS['assistant']}Calling.{MARKS['tool']}42{MARKS['user']}So?{MARKS['assistant']}"
+    said, _ = turns("", 0, "", tail, "assistant")
+    assert [turn.role for turn in said] == ["user", "assistant", "user"]
+    assert said[-1].text == "Tool: 42\n\nSo?"
+
+
+def test_what_was_escaped_is_said_as_it_was() -> None:
+    tail = write_message("user", "a\ue000b") + MARKS["assistant"]
+    assert turns("", 0, "", tail, "assistant")[0][-1].text == "a\ue000b"
+
+
+# Content forges nothing
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_content_never_becomes_a_special_token(vlm: Callable[[str], SmallVLM], kind: str) -> None:
+    engine = vlm(kind)
+    hostile = "".join((*SAMPLES[kind].tokens, "<think>", *HOSTILE))
+
+    def written(text: str) -> list[Item]:
+        tail = write_message("user", text) + write_message("assistant", text) + ASK
+        return engine.items(
+            context_of(engine, tail, "A page.", pinned=write_message("system", text))
+        )
+
+    assert controls(engine, written(hostile)) == controls(engine, written("harmless"))
+    encoded = engine.tokenizer.encode(hostile)
+    assert b"".join(map(engine.tokenizer.bytes_of, encoded)).decode() == hostile
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_an_answer_shows_no_special_token(vlm: Callable[[str], SmallVLM], kind: str) -> None:
+    engine = vlm(kind)
+    never = set(engine._never.tolist())
+    assert engine.tokenizer.special_ids - engine._stop_ids <= never
+    assert not engine._stop_ids & never
+
+
+def test_a_vocabulary_that_spells_a_control_writes_it_letter_by_letter() -> None:
+    """As Gemma's does: its controls are pieces of the model's own vocabulary, too."""
+    vocabulary = {"<s>": 0, "<": 1, "s": 2, ">": 3, "\u2581": 4, "<s": 5, "<0xC3>": 6}
+    merges = [("<", "s"), ("<s", ">")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken("<s>", special=True, normalized=False)])
+    chat = ChatTokenizer(tokenizer)
+    assert chat.encode_template("<s> s") == [0, 4, 2]
+    assert chat.encode("<s> s") == [1, 2, 3, 4, 2]
+    assert chat.spans("<s> s") == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    assert [chat.bytes_of(i) for i in (4, 6, 0)] == [b" ", b"\xc3", b"<s>"]
+
+
+def test_a_tokenizer_whose_bytes_are_unknown_is_refused() -> None:
+    with pytest.raises(ModelError, match="byte"):
+        ChatTokenizer(Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))
+
+
+# Beside the pages
+
+
+def test_strings_that_are_misread_stand_beside_the_pages_unless_switched_off(
+    vlm: Callable[[str], SmallVLM],
+) -> None:
+    engine = vlm("qwen2_5_vl")
+    context = context_of(engine, ASK, "My chip is 900118443211.")
+
+    def written(context: Context) -> str:
+        ids = [item for item in engine.items(context) if isinstance(item, int)]
+        return engine.tokenizer.decode(ids)
+
+    assert "900118443211" in written(context)
+    assert "900118443211" not in written(replace(context, sources=()))
+    quiet = SmallVLM(engine.folder, engine.kind, verbatim_tokens=0)
+    assert "900118443211" not in quiet.tokenizer.decode(
+        [item for item in quiet.items(context) if isinstance(item, int)]
+    )

@@ -1,0 +1,224 @@
+"""Any stock vision-language model as an engine: its tower sees each page once.
+
+What the tower and projector make of a page is what is stored; later turns hand it to the language
+model without pixels. Source of reading pages in place of text without training: Glyph (arXiv
+2510.17800). The newest text stays text, and strings that such readers misread stand beside the
+pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vist2_memory import verbatim
+from vist2_memory.engine.base import Engine, EngineSpec
+from vist2_memory.engine.catalog import read_config
+from vist2_memory.engine.decoding import AnswerText
+from vist2_memory.engine.loading import find_device, weights_digest
+from vist2_memory.engine.sampling import Picker
+from vist2_memory.engine.vlm.cache import PageCache
+from vist2_memory.engine.vlm.chat import ChatTemplate, Item
+from vist2_memory.engine.vlm.families import find_family
+from vist2_memory.engine.vlm.loading import load_parts, model_name
+from vist2_memory.engine.vlm.pages import open_press
+from vist2_memory.engine.vlm.words import speaker, turns
+from vist2_memory.errors import ContextOverflowError, ModelError
+from vist2_memory.sketch.page import PageGeometry
+from vist2_memory.types import (
+    Chunk,
+    ChunkFolded,
+    Context,
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    GenerationParams,
+    TextDelta,
+    Timing,
+    Usage,
+    VisualTokens,
+)
+
+ENCODE_BATCH = 8
+"""Pages that go through the tower at once."""
+KEEP_RECENT = 1024
+VERBATIM_TOKENS = 512
+
+
+class VLMEngine(Engine):
+    """A published vision-language model in this process, on a GPU if there is one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        page: PageGeometry | None = None,
+        chunk_tokens: int | None = None,
+        keep_recent: int = KEEP_RECENT,
+        verbatim_tokens: int = VERBATIM_TOKENS,
+    ) -> None:
+        """Load the model in ``folder``.
+
+        ``dtype``: of weights and sums (default: float32 on a CPU, else bfloat16). ``page``: how
+        text is printed (default: the family's own). ``chunk_tokens``: text tokens a page (default:
+        about what it holds). ``keep_recent``: newest text tokens that stay text.
+        ``verbatim_tokens``: room for strings beside the pages, 0 for none. Raises ``ModelError``
+        for a model without adapter or without its parts, and ``InvalidInputError`` for a device.
+        """
+        press = open_press(folder, page, chunk_tokens)
+        self.tokenizer, self.renderer, self.chunker = (
+            press.tokenizer,
+            press.renderer,
+            press.chunker,
+        )
+        on = find_device(device)
+        kind = dtype or ("float32" if on.type == "cpu" else "bfloat16")
+        parts = load_parts(folder, on, kind)
+        adapter = find_family(read_config(folder)).load()
+        self.family = adapter(parts.model, parts.image_processor, self.renderer.geometry)
+        self._template = ChatTemplate(
+            folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
+        )
+        vision = parts.model.config.vision_config.to_dict()
+        vision.pop("transformers_version", None)
+        seeing = (parts.image_processor.to_dict(), vision)
+        weights = weights_digest(self.family.tower_modules)
+        text: Any = parts.model.config.get_text_config()
+        positions: int = text.max_position_embeddings
+        tokens = press.chunker.chunk_tokens
+        text_tokens = min(positions // 2, max(8192, 2 * (tokens + keep_recent)))
+        heads = text.num_key_value_heads * (
+            getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        )
+        self.spec = EngineSpec(
+            model=model_name(folder),
+            fingerprint="-".join((weights, _digest(*seeing), press.layout, kind, "bf16")),
+            layout=press.layout,
+            chunk_tokens=tokens,
+            keep_recent=keep_recent,
+            max_visual_tokens=positions - text_tokens,
+            max_text_tokens=text_tokens,
+            kv_bytes_per_token=2 * text.num_hidden_layers * heads * parts.model.dtype.itemsize,
+        )
+        self._verbatim_tokens = verbatim_tokens
+        self._strings = lru_cache(maxsize=4096)(verbatim.find)
+        self._stop_ids = parts.stop_ids
+        unknown = range(len(self.tokenizer), text.vocab_size)
+        never = {*self.tokenizer.special_ids, *unknown} - self._stop_ids
+        self._never = torch.tensor(sorted(never), device=on)
+        self._positions = positions
+        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        """Draw ``chunks``, a page each, and run the tower and the projector, a batch at a time."""
+        out: list[VisualTokens] = []
+        for start in range(0, len(chunks), ENCODE_BATCH):
+            batch = chunks[start : start + ENCODE_BATCH]
+            encoded = self.family.encode(self.renderer.draw(batch))
+            for chunk, seen in zip(batch, encoded, strict=True):
+                values = seen.to(torch.bfloat16).float().cpu().numpy()
+                out.append(VisualTokens(chunk.id, values, self.spec.fingerprint, chunk.tokens))
+        return out
+
+    def cost(self, chunk: Chunk) -> int:
+        """See :meth:`Engine.cost`; only the lines are counted, nothing is drawn."""
+        return self._cost(chunk.text)
+
+    def _cost_of(self, text: str) -> int:
+        drawn = self.renderer.geometry.page_height(len(self.renderer.lines(text)))
+        return self.family.visual_tokens(self.family.height(drawn))
+
+    def items(self, context: Context) -> list[Item]:
+        """What the model reads of ``context``: text tokens, and pages in their places."""
+        visual, sources = context.visual, [chunk.text for chunk in context.sources]
+        for tokens in visual:
+            if tokens.fingerprint != self.spec.fingerprint:
+                raise ModelError(
+                    f"the visual tokens of chunk {tokens.chunk_id} were made by "
+                    f"{tokens.fingerprint!r}, not by {self.spec.fingerprint!r}: encode it again"
+                )
+        strings = [self._strings(text) for text in sources] if self._verbatim_tokens else []
+        note = verbatim.note(strings, self._verbatim_tokens, self.chunker.count) if strings else ""
+        said, answer = turns(context.pinned, len(visual), note, context.tail, speaker(sources))
+        return self._template.items(said, visual, answer)
+
+    def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
+        """See :meth:`Engine.generate`."""
+        started = time.perf_counter()
+        items = self.items(context)
+        prompt_text = sum(isinstance(item, int) for item in items)
+        if prompt_text > self.spec.max_text_tokens:
+            raise ContextOverflowError(
+                f"the text that must stay text has {prompt_text} tokens, the model reads "
+                f"{self.spec.max_text_tokens}: shorten the system prompt or the question"
+            )
+        cache = PageCache(self.family)
+        answer = AnswerText(self.tokenizer, params.stop)
+        pick = Picker(params, self._never)
+        now, written = context, 0  # the first ``written`` characters of the answer are in ``now``
+        recent = self.chunker.count(context.tail)
+        new = folds = 0
+        first_token_s = 0.0
+        reason: FinishReason = "length"
+        logits = cache.become(items)
+        while new < params.max_tokens and len(cache) < self._positions:
+            token = pick(logits)
+            first_token_s = first_token_s or time.perf_counter() - started
+            if token in self._stop_ids:
+                reason = "stop"
+                break
+            new, recent = new + 1, recent + 1
+            if delta := answer.push(token):
+                yield TextDelta(delta)
+            if answer.stopped:
+                reason = "stop"
+                break
+            if recent >= self.spec.tail_limit and answer.whole:
+                tail = now.tail + answer.so_far[written:]
+                now, written = replace(now, tail=tail), len(answer.so_far)
+                if chunk := self.chunker.first(tail):
+                    visual = self.encode([chunk])[0]
+                    now = replace(
+                        now,
+                        visual=(*now.visual, visual),
+                        tail=tail.removeprefix(chunk.text),
+                        sources=(*now.sources, chunk),
+                    )
+                    logits, folds = cache.become(self.items(now)), folds + 1
+                    recent = self.chunker.count(now.tail)
+                    yield ChunkFolded(chunk, visual)
+                    continue
+                recent = self.chunker.count(tail)  # fewer, when written down, than were generated
+            logits = cache.append([token])
+        if delta := answer.flush():
+            yield TextDelta(delta)
+        stood_for = sum(tokens.text_tokens for tokens in context.visual)
+        yield Finished(
+            text=answer.text,
+            reason=reason,
+            usage=Usage(
+                text_tokens=stood_for,
+                visual_tokens=sum(map(len, context.visual)),
+                prompt_text_tokens=prompt_text,
+                full_prompt_tokens=prompt_text + stood_for,
+                new_tokens=new,
+                folds=folds,
+            ),
+            timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
+        )
+
+
+def _digest(*parts: object) -> str:
+    written = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(written.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,91 @@
+"""A transcript as the turns of a chat, for a reader that was trained on chats.
+
+Knows no template, no tokens and no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from vist2_memory.text.transcript import MARKS, read
+from vist2_memory.types import Role
+
+ChatRole: TypeAlias = Literal["system", "user", "assistant"]
+
+NAMES: dict[Role, str] = {
+    "user": "User",
+    "assistant": "Assistant",
+    "system": "System",
+    "tool": "Tool",
+    "document": "Document",
+}
+PAGES_FOLLOW = "What was said and read so far stands on these pages, oldest first:\n"
+GOES_ON = "The conversation goes on."
+PAGES_END = f"The pages end here. {GOES_ON}\n\n"
+
+_ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
+_MARK = re.compile(f"[{''.join(_ROLES)}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a chat. The pages, if any, stand between ``before`` and ``text``."""
+
+    role: ChatRole
+    text: str
+    pages: int = 0
+    before: str = ""
+
+
+def speaker(chunks: Iterable[str]) -> Role:
+    """Who speaks where the transcript goes on after ``chunks``."""
+    for text in reversed(list(chunks)):
+        if found := _MARK.findall(text):
+            return _ROLES[found[-1]]
+    return "assistant"
+
+
+def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[list[Turn], str]:
+    """The chat up to the answer, and the beginning of the answer.
+
+    ``pages`` of memory and the ``note`` beside them open the first turn of the user. ``tail`` may
+    begin inside a message; then ``speaks`` says whose.
+    """
+    out: list[Turn] = []
+    if pinned:
+        out.append(Turn("system", "\n\n".join(text for _, text in read(pinned))))
+    if tail[:1] not in _ROLES:
+        tail = MARKS[speaks] + tail
+    said = list(read(tail))
+    answer = said.pop()[1] if said[-1][0] == "assistant" else ""
+    if pages:
+        beside = f"\n{note}\n" if note else "\n"
+        out.append(Turn("user", beside + PAGES_END, pages, PAGES_FOLLOW))
+    for role, text in said:
+        turn = _as_turn(role, text)
+        last = out[-1] if out else None
+        if last is not None and last.role == turn.role:
+            gap = "" if last.text.endswith("\n\n") else "\n\n"
+            out[-1] = replace(last, text=last.text + gap + turn.text)
+        elif turn.role == "assistant" and (last is None or last.role == "system"):
+            out += [Turn("user", GOES_ON), turn]  # templates want a user to begin
+        else:
+            out.append(turn)
+    if not out or out[-1].role != "user":
+        out.append(Turn("user", GOES_ON))
+    return [_without_gap(turn) for turn in out], answer
+
+
+def _without_gap(turn: Turn) -> Turn:
+    """``turn``, not ending with the gap before words that never came."""
+    text = turn.text.removesuffix("\n\n") if turn.text.endswith(PAGES_END) else turn.text
+    return replace(turn, text=text)
+
+
+def _as_turn(role: Role, text: str) -> Turn:
+    if role == "user" or role == "assistant":
+        return Turn(role, text)
+    return Turn("user", f"{NAMES[role]}: {text}")
