@@ -43,7 +43,7 @@ def train(
     ] = Memory.visual,
     preset: Annotated[
         str | None,
-        typer.Option(help="The size of a model from random weights, if not the recipe's own."),
+        typer.Option(help="The size of the model, if not the recipe's own; a start is widened to it."),
     ] = None,
     stream: Annotated[
         bool,

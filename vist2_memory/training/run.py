@@ -29,6 +29,7 @@ from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import Materials
 from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
 from vist2_memory.training.trainer import Progress, Trainer
+from vist2_memory.training.widening import widen
 
 TOKENIZER_CHARACTERS = 60_000_000
 """How much text the tokenizer is trained on."""
@@ -50,8 +51,8 @@ def train(
 ) -> Path:
     """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
 
-    ``start``: a checkpoint folder or a bundled model to go on from, instead of random weights of
-    the preset ``size`` (default: the recipe's own). ``memory``: the form of memory, one of
+    ``start``: a checkpoint folder or a bundled model to go on from, widened to the preset ``size``
+    if one is named, instead of random weights of it (default: the recipe's own). ``memory``: the form of memory, one of
     ``forms.MEMORIES``; stages that train only what it lacks are left out, all else is the same for
     each. ``stream``: read the prose while it is needed, instead of loading it whole. ``dry_run``: a
     few short steps of each stage, in ``out/dry-run``, to see that all which a run needs is there.
@@ -61,11 +62,11 @@ def train(
     unknown recipe, form or size, and ``FileNotFoundError`` when the data is not there.
     """
     require_matplotlib()
-    size = size or PRESET_OF.get(recipe, "tiny")
+    from_scratch = size or PRESET_OF.get(recipe, "tiny")
     for what, name, known in (
         ("recipe", recipe, RECIPES),
         ("form of memory", memory, MEMORIES),
-        ("preset of a model from random weights", size, SCRATCH),
+        ("preset of a model from random weights", from_scratch, SCRATCH),
     ):
         if name not in known:
             raise InvalidInputError(f"no {what} {name!r}; there are: {', '.join(known)}")
@@ -89,9 +90,11 @@ def train(
     torch.manual_seed(seed)
     if start is not None:
         model, tokenizer, form = _begin_from(find_model(start))
+        if size is not None:
+            model = widen(model, preset(size))
         config = model.config
     else:
-        config = preset(size)
+        config = preset(from_scratch)
         model, form = Vist2ForConditionalGeneration(config), None
         with devices.main_first():
             samples = beginnings(prose_files, characters) if stream else texts

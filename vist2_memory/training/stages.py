@@ -171,11 +171,12 @@ def _between(
     return {key: share for key, share in shares.items() if share}
 
 
+_LOOSE = {"vision": 0.3, "rest": 0.5}
 _SETTLED = {"vision": 0.1, "rest": 0.25}
 """Rates when sketches can be read: what the language model reads should hold still."""
 _FIND = {"read": 0.25, "recite": 0.25, "recall_plain": 0.3, "recall": 0.2}
-_ANSWER = {"read": 0.2, "recite": 0.2, "recall_plain": 0.2, "recall": 0.3, "recall_dialogues": 0.1}
-_RECALL = {"read": 0.2, "recite": 0.15, "recall_plain": 0.05, "recall": 0.45,
+_REREAD = {"read": 0.5, "recite": 0.35, "recall": 0.15}
+_RECALL = {"read": 0.2, "recite": 0.2, "recall_plain": 0.05, "recall": 0.4,
            "recall_dialogues": 0.15}  # fmt: skip
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
@@ -187,15 +188,11 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "tiny": (
         Stage("read", {"read": 1}, 1150, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
         Stage("find", _FIND, 380, (1, 6), 1e-3, decay=0, glyph_weight=0.3, tokens=6144),
-        Stage("answer", _ANSWER, 245, (1, 8), 1e-3, decay=0, warmup=1, glyph_weight=0.3,
-              tokens=6144),
-        Stage("sharpen", _RECALL, 500, (1, 8), 7e-4, decay=0, warmup=1, glyph_weight=0.3,
+        Stage("reread", _REREAD, 780, (1, 4), 1e-3, decay=0.4, glyph_weight=0.3, tokens=6144,
+              rates=_LOOSE),
+        Stage("ask", _RECALL, 520, (1, 8), 8e-4, decay=0.6, warmup=20, glyph_weight=0.1,
               tokens=6144, rates=_SETTLED),
-        Stage("extend", _RECALL, 240, (1, 24), 6e-4, decay=0, warmup=1, glyph_weight=0.3,
-              tokens=6144, rates=_SETTLED),
-        Stage("settle", _RECALL, 380, (1, 72), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
-              tokens=6144, rates=_SETTLED),
-        Stage("polish", _RECALL, 270, (1, 40), 5e-4, decay=1, warmup=1, glyph_weight=0.3,
+        Stage("settle", _RECALL, 480, (1, 40), 6e-4, decay=1, warmup=20, glyph_weight=0.1,
               tokens=6144, rates=_SETTLED),
     ),
     "nano": (

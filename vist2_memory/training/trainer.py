@@ -112,8 +112,12 @@ class Trainer:
             newer = getattr(model, "activation_checkpointing_enable", None)  # since 5.23
             (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
         if self.execution.compile is not None:
-            language_model: Any = student.model.language_model
-            language_model.model.compile(backend=self.execution.compile, dynamic=True)
+            model = student.model
+            towers = [model.language_model.model]
+            if student.tokens is None:
+                towers.append(model.vision_tower.encoder)
+            for tower in towers:
+                tower.compile(backend=self.execution.compile, dynamic=True)
         rank = self.devices.rank
         self.rng = random.Random(seed if rank == 0 else f"{seed}, process {rank}")
         self.optimizers: list[torch.optim.Optimizer] = []
