@@ -114,9 +114,9 @@ def card_tables() -> str:
             f"questions right; {demo['text_tokens']:,} text tokens in {demo['visual_tokens']} "
             f"visual tokens ({demo['compression_ratio']:.2f}, "
             f"{demo['characters_per_visual_token']:.1f} characters each); KV cache "
-            f"{demo['kv_bytes'] / 1e6:.1f} MB against {demo['kv_bytes_text'] / 1e6:.1f} MB as text. "
-            f"Time to first token with cached tensors is {cached / again:.2f} of the time with all "
-            "of them encoded again (one run, interleaved).",
+            f"{demo['kv_bytes'] / 1e6:.1f} MB against {demo['kv_bytes_text'] / 1e6:.1f} MB as "
+            f"text. Time to first token with cached tensors is {cached / again:.2f} of the time "
+            "with all of them encoded again (one run, interleaved).",
         ]
     )
 

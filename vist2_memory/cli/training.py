@@ -43,7 +43,7 @@ def train(
     ] = Memory.visual,
     preset: Annotated[
         str | None,
-        typer.Option(help="The size of the model, if not the recipe's own; a start is widened to it."),
+        typer.Option(help="The model's size, if not the recipe's; a start is widened to it."),
     ] = None,
     stream: Annotated[
         bool,

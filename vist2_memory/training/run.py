@@ -52,10 +52,11 @@ def train(
     """Train ``recipe`` on ``data`` and write the model to ``out/model``; the folder.
 
     ``start``: a checkpoint folder or a bundled model to go on from, widened to the preset ``size``
-    if one is named, instead of random weights of it (default: the recipe's own). ``memory``: the form of memory, one of
-    ``forms.MEMORIES``; stages that train only what it lacks are left out, all else is the same for
-    each. ``stream``: read the prose while it is needed, instead of loading it whole. ``dry_run``: a
-    few short steps of each stage, in ``out/dry-run``, to see that all which a run needs is there.
+    if one is named, instead of random weights of it (default: the recipe's own). ``memory``: the
+    form of memory, one of ``forms.MEMORIES``; stages that train only what it lacks are left out,
+    all else is the same for each. ``stream``: read the prose while it is needed, instead of loading
+    it whole. ``dry_run``: a few short steps of each stage, in ``out/dry-run``, to see that all
+    which a run needs is there.
 
     ``data`` holds ``prose/train-*`` (texts, see ``data.read_texts``) and ``dialogues/*-train*``. A
     run that was stopped goes on from ``out/checkpoint.pt``. Raises ``InvalidInputError`` for an
