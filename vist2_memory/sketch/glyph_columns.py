@@ -86,9 +86,7 @@ class GlyphColumns:
         """Whether so much was seen that it is time for new columns; these still work."""
         return len(self.starts) >= _MOST_GLYPHS
 
-    def side_by_side(
-        self, glyphs: npt.NDArray[np.intp], edges: npt.NDArray[np.intp]
-    ) -> Pixels:
+    def side_by_side(self, glyphs: npt.NDArray[np.intp], edges: npt.NDArray[np.intp]) -> Pixels:
         """The pixels of ``glyphs`` in one line, shape (columns, rows): a gather of columns.
 
         ``edges``, shape (glyphs + 1,), has the column at which each begins, and the end. The rows
@@ -112,14 +110,14 @@ class GlyphColumns:
             clusters = _clusters(text)
             if len(clusters) < len(text):
                 starts = np.cumsum([0, *map(len, clusters)])
-                numbers = np.array([self._cluster(cluster) for cluster in clusters], np.intp)
-                return Typeset(text, numbers, starts)
+                known = [self._cluster(cluster) for cluster in clusters]
+                return Typeset(text, np.array(known, np.intp), starts)
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        numbers = self._number.take(codes, mode="clip")
+        numbers = self._number.take(codes)
         if numbers.min(initial=0) < 0:
             for code in np.unique(codes[numbers < 0]).tolist():
                 self._cluster(chr(code))
-            numbers = self._number.take(codes, mode="clip")
+            numbers = self._number.take(codes)
         return Typeset(text, numbers.astype(np.intp), None)
 
     def _cluster(self, cluster: str) -> int:
