@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vist2_memory.sketch.font import default_atlas
+from vist2_memory.sketch.font import GlyphAtlas, default_atlas
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.renderer import SketchRenderer, patchify
 from vist2_memory.text.transcript import ESCAPE, MARKS
 from vist2_memory.types import Chunk
 
+Pixels = npt.NDArray[np.uint8]
 GEOMETRY = SketchGeometry(columns=36, max_lines=6, cells_per_patch=3, patches_per_strip=2)
 RENDERER = SketchRenderer(GEOMETRY)
 ATLAS = default_atlas()
@@ -75,6 +78,36 @@ def test_a_batch_is_drawn_as_each_alone(texts: list[str]) -> None:
         [alone] = RENDERER.draw([chunk(text)])
         assert np.array_equal(sketch.pixels, alone.pixels)
         assert (sketch.visual_tokens, sketch.chunk_id) == (alone.visual_tokens, alone.chunk_id)
+
+
+def cell_by_cell(text: str, atlas: GlyphAtlas, geometry: SketchGeometry) -> Pixels:
+    """What a sketch of ``text`` shows, each cell put in its place by itself."""
+    glyphs = atlas.glyphs(text).tolist()
+    high, wide = geometry.cell_height, geometry.cell_width
+    pixels = np.zeros((geometry.lines(len(glyphs)) * high, geometry.columns * wide), np.uint8)
+    for cell, glyph in enumerate(glyphs):
+        line, column = divmod(cell, geometry.columns)
+        there = pixels[line * high : (line + 1) * high, column * wide : (column + 1) * wide]
+        there[:] = atlas.pixels[glyph]
+    return pixels
+
+
+@given(st.lists(st.text(st.characters() | st.sampled_from("abc \n🐈"), max_size=30), max_size=5))
+def test_every_cell_holds_its_glyph_and_the_rest_is_paper(texts: list[str]) -> None:
+    for text, sketch in zip(texts, RENDERER.draw([chunk(text) for text in texts]), strict=True):
+        assert np.array_equal(sketch.pixels, cell_by_cell(text, ATLAS, GEOMETRY))
+
+
+@pytest.mark.parametrize(("wide", "high"), [(3, 8), (4, 8), (4, 5), (8, 16)])
+def test_cells_of_any_size_and_batches_of_many_lines_are_drawn(wide: int, high: int) -> None:
+    stretched = ATLAS.pixels.repeat(2, axis=1).repeat(2, axis=2)[:, :high, :wide]
+    atlas = dataclasses.replace(ATLAS, pixels=stretched)
+    geometry = dataclasses.replace(GEOMETRY, cell_width=wide, cell_height=high)
+    texts = ["", *("Miso is a cat; 🐈 is not. " * times for times in range(7))] * 9
+    sketches = SketchRenderer(geometry, atlas).draw([chunk(text) for text in texts])
+    assert sum(len(sketch.pixels) // high for sketch in sketches) > 128
+    for text, sketch in zip(texts, sketches, strict=True):
+        assert np.array_equal(sketch.pixels, cell_by_cell(text, atlas, geometry))
 
 
 def test_a_text_of_one_cell_too_many_is_refused_before_anything_is_drawn() -> None:

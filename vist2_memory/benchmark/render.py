@@ -1,13 +1,15 @@
 """How fast text is drawn: our pages and sketches against pages by way of PDF.
 
-The same text, page size, type and resolution; all are timed in turns, as one core's work. The PDF
-way is handed lines that are already wrapped, our renderers the bare text.
+The same text, page size, type and resolution; all are timed in turns, as one core's work. Pages get
+lines that are already cut, either way: reportlab does not wrap them, and our renderer only checks
+their widths. The document is converted at once; pages and sketches are drawn a batch at a time, as
+engines draw them for their towers.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -21,6 +23,8 @@ from vist2_memory.types import Chunk
 
 _SKETCH_CHARACTERS = 220
 """Characters a sketch, about what 64 text tokens are in English."""
+_BATCH = {"page": 8, "sketch": 64}
+"""How many are drawn at once: as many as engines encode at once."""
 _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 
@@ -46,8 +50,8 @@ def measure_render(
     sketch_chunks = [Chunk(str(i), part, 0) for i, part in enumerate(_parts(whole, sketcher))]
     contenders: dict[str, Callable[[], object]] = {
         "pdf": lambda: pdf.draw(cut),
-        "page": lambda: renderer.draw(page_chunks),
-        "sketch": lambda: sketcher.draw(sketch_chunks),
+        "page": lambda: _in_batches(renderer.draw, page_chunks, _BATCH["page"]),
+        "sketch": lambda: _in_batches(sketcher.draw, sketch_chunks, _BATCH["sketch"]),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):  # the first turn fills caches and is not counted
@@ -70,6 +74,7 @@ def measure_render(
         "pages": pages,
         "characters": len(whole),
         "repeats": repeats,
+        "drawn_at_once": {"pdf": pages, **_BATCH},
         "time": "processor seconds of this process and its children",
         "page_geometry": renderer.geometry.to_dict(),
         "sketch_geometry": sketcher.geometry.to_dict(),
@@ -95,6 +100,14 @@ def _pages(renderer: PageRenderer, text: str, pages: int) -> list[list[str]]:
             "give a longer text, or ask for fewer pages"
         )
     return [lines[i * each : (i + 1) * each] for i in range(pages)]
+
+
+def _in_batches(
+    draw: Callable[[Sequence[Chunk]], object], chunks: Sequence[Chunk], size: int
+) -> None:
+    """Draw all of ``chunks``; nothing of a batch is kept."""
+    for start in range(0, len(chunks), size):
+        draw(chunks[start : start + size])
 
 
 def _parts(text: str, sketcher: SketchRenderer) -> Iterator[str]:

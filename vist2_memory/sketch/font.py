@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -56,22 +55,15 @@ class GlyphAtlas:
 
     def glyphs(self, text: str) -> npt.NDArray[np.int16]:
         """The glyph numbers that draw ``text``, one a cell, shape (cells,)."""
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        found = np.where(codes < len(self.index), self.index[np.minimum(codes, 0xFFFF)], -1)
-        if (found >= 0).all():
-            return found.astype(np.int16)
+        units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype=np.uint16)
+        found = self.index.take(units)  # surrogates, halves of what lies beyond, have no glyph
+        if found.min(initial=0) >= 0:
+            return found
         cells: list[int] = []
-        for code, glyph in zip(codes.tolist(), found.tolist(), strict=True):
-            cells.extend((glyph,) if glyph >= 0 else self._escape(code))
+        for character in text:
+            code = ord(character)
+            cells.extend((self.index[code],) if self.has(character) else self._escape(code))
         return np.array(cells, dtype=np.int16)
-
-    def glyphs_of(self, texts: Sequence[str]) -> list[npt.NDArray[np.int16]]:
-        """:meth:`glyphs` of each text; looked up at once where no character is escaped."""
-        found = self.glyphs("".join(texts))
-        ends = list(accumulate(map(len, texts)))
-        if len(found) != (ends[-1] if ends else 0):
-            return [self.glyphs(text) for text in texts]
-        return [found[end - len(text) : end] for text, end in zip(texts, ends, strict=True)]
 
     def _escape(self, code: int) -> Iterator[int]:
         yield self.open_escape

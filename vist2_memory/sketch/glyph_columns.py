@@ -1,12 +1,13 @@
 """Glyphs as columns of pixels: each character is rasterised once, on first sight.
 
-All glyphs of one size lie in one array side by side, so that a line is a gather of columns. Knows
+All glyphs of one size lie in one array side by side, so that a text is one gather of columns. Knows
 a typeface and the page's measures, nothing of lines or pages.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ from vist2_memory.text.transcript import LABELS
 PAPER = 255
 _TAB = "    "
 _CODE_POINTS = 0x110000
+_COLUMNS = 4096
+"""Room to begin with, in columns."""
+_MOST_GLYPHS = 1 << 15
+"""More than any one script has; a stream of texts in all of them does not grow without limit."""
 _MARKS = re.compile(r"[\u0300-\U0010ffff]")
 _ZERO_WIDTH = ("Cf", "Zl", "Zp")
 _UNDRAWABLE = ("Cc", "Cn", "Co", "Cs")
@@ -33,7 +38,7 @@ class Typeset:
     """
 
     text: str
-    glyphs: npt.NDArray[np.int32]
+    glyphs: npt.NDArray[np.intp]
     starts: npt.NDArray[np.int64] | None
 
     def slice(self, first: int, last: int) -> str:
@@ -44,12 +49,11 @@ class Typeset:
 
 
 class GlyphColumns:
-    """The glyphs seen so far.
+    """The glyphs seen so far; glyph 0 is the newline, which has no columns.
 
-    ``rows`` has shape (line height and overhangs, columns), uint8, 255 paper and 0 ink; the first
-    columns are paper, one line wide, and belong to glyph 0, the newline. ``starts`` and
-    ``advances`` give the columns of a glyph, ``spaces`` and ``breaks`` whether it is a space and
-    whether a line may end after it.
+    ``starts`` and ``advances`` give the columns of a glyph, ``spaces`` and ``breaks`` whether it is
+    a space and whether a line may end after it. Threads may share it: one at a time adds a glyph,
+    and the others see its number only when all else is in place.
     """
 
     def __init__(self, typeface: Typeface, geometry: PageGeometry) -> None:
@@ -62,23 +66,41 @@ class GlyphColumns:
         self._baseline = geometry.overhang + (geometry.line_height + capitals) // 2
         self._number = np.full(_CODE_POINTS, -1, dtype=np.int32)
         self._clusters: dict[str, int] = {}
-        self._used = geometry.line_width
-        self.rows: Pixels = np.full((self._height, 4 * self._used), PAPER, np.uint8)
-        self.starts = np.zeros(0, np.int64)
-        self.advances = np.zeros(0, np.int64)
+        self._adding = threading.Lock()
+        self._used = 0
+        # (columns, rows of a line and its overhangs), 255 paper and 0 ink. A column is moved as one
+        # item, which numpy does faster where its size is a power of two.
+        item = 1 << (self._height - 1).bit_length()
+        self._columns: Pixels = np.full((_COLUMNS, item), PAPER, np.uint8)
+        self.starts = np.zeros(0, np.intp)
+        self.advances = np.zeros(0, np.intp)
         self.spaces = np.zeros(0, np.bool_)
         self.breaks = np.zeros(0, np.bool_)
-        self._extents = np.zeros((0, 2), np.int64)
+        self._extents = np.zeros((0, 2), np.intp)
         self.newline = self._cluster("\n")
         for character in map(chr, range(0x20, 0x7F)):
             self._cluster(character)
 
-    def extent(self, glyphs: npt.NDArray[np.int32]) -> tuple[int, int]:
-        """The first of ``rows`` in which any of ``glyphs`` has ink, and the one after the last."""
-        if not len(glyphs):
-            return 0, 0
+    @property
+    def full(self) -> bool:
+        """Whether so much was seen that it is time for new columns; these still work."""
+        return len(self.starts) >= _MOST_GLYPHS
+
+    def side_by_side(self, glyphs: npt.NDArray[np.intp], edges: npt.NDArray[np.intp]) -> Pixels:
+        """The pixels of ``glyphs`` in one line, shape (columns, rows): a gather of columns.
+
+        ``edges``, shape (glyphs + 1,), has the column at which each begins, and the end. The rows
+        are those of a line's upper overhang, the line, and its lower overhang.
+        """
+        columns = np.repeat(self.starts.take(glyphs) - edges[:-1], np.diff(edges))
+        columns += np.arange(len(columns))
+        items = self._columns.view(f"V{self._columns.shape[1]}")  # (columns, 1)
+        return items[:, 0].take(columns, mode="clip")[:, None].view(np.uint8)[:, : self._height]
+
+    def extent(self, glyphs: npt.NDArray[np.intp]) -> tuple[int, int]:
+        """The first row in which any of ``glyphs`` has ink, and the one after the last."""
         used = self._extents[np.flatnonzero(np.bincount(glyphs))]
-        return int(used[:, 0].min()), int(used[:, 1].max())
+        return int(used[:, 0].min(initial=self._height)), int(used[:, 1].max(initial=0))
 
     def typeset(self, text: str) -> Typeset:
         """``text``, composed (NFC), as glyphs."""
@@ -88,37 +110,48 @@ class GlyphColumns:
             clusters = _clusters(text)
             if len(clusters) < len(text):
                 starts = np.cumsum([0, *map(len, clusters)])
-                numbers = np.array([self._cluster(cluster) for cluster in clusters], np.int32)
-                return Typeset(text, numbers, starts)
+                known = [self._cluster(cluster) for cluster in clusters]
+                return Typeset(text, np.array(known, np.intp), starts)
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        numbers = self._number[codes]
-        if (numbers < 0).any():
+        numbers = self._number.take(codes)
+        if numbers.min(initial=0) < 0:
             for code in np.unique(codes[numbers < 0]).tolist():
                 self._cluster(chr(code))
-            numbers = self._number[codes]
-        return Typeset(text, numbers, None)
+            numbers = self._number.take(codes)
+        return Typeset(text, numbers.astype(np.intp), None)
 
     def _cluster(self, cluster: str) -> int:
         """The number of a character with its combining marks; drawn when it is new."""
-        if len(cluster) == 1 and self._number[ord(cluster)] >= 0:
-            return int(self._number[ord(cluster)])
-        if cluster in self._clusters:
-            return self._clusters[cluster]
+        known = self._known(cluster)
+        if known is None:
+            with self._adding:
+                known = self._known(cluster)
+                return self._add(cluster) if known is None else known
+        return known
+
+    def _known(self, cluster: str) -> int | None:
+        if len(cluster) > 1:
+            return self._clusters.get(cluster)
+        number = int(self._number[ord(cluster)])
+        return None if number < 0 else number
+
+    def _add(self, cluster: str) -> int:
+        """Draw ``cluster`` behind the others; its number is entered last."""
         number = len(self.starts)
         drawn = self._drawn(cluster)
         start, self._used = self._used, self._used + drawn.shape[1]
-        if self._used > self.rows.shape[1]:
-            more = np.full((self._height, 2 * self._used), PAPER, np.uint8)
-            more[:, :start] = self.rows[:, :start]
-            self.rows = more
-        self.rows[:, start : self._used] = drawn
+        if self._used > len(self._columns):
+            more = np.full((2 * self._used, self._columns.shape[1]), PAPER, np.uint8)
+            more[:start] = self._columns[:start]
+            self._columns = more
+        self._columns[start : self._used, : self._height] = drawn.T
         inked = np.flatnonzero((drawn < PAPER).any(axis=1))
         extent = (inked[0], inked[-1] + 1) if len(inked) else (self._height, 0)
         self._extents = np.append(self._extents, [extent], axis=0)
-        self.starts = np.append(self.starts, start if number else 0)
         self.advances = np.append(self.advances, drawn.shape[1])
         self.spaces = np.append(self.spaces, cluster in (" ", "\t"))
         self.breaks = np.append(self.breaks, _may_end_a_line(cluster))
+        self.starts = np.append(self.starts, start)
         if len(cluster) == 1:
             self._number[ord(cluster)] = number
         else:

@@ -1,4 +1,4 @@
-"""Chunk to Sketch: a batch of texts is drawn by one gather from the glyph atlas.
+"""Chunk to Sketch: a batch of texts is drawn by a gather of cells from the glyph atlas.
 
 Knows the atlas and the geometry, no model. Text flows from line to line without regard to words; a
 sketch has the lines that its text needs and no more.
@@ -16,6 +16,9 @@ from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.sketch import Sketch
 from vist2_memory.types import Chunk
 
+_LINES = 128
+"""Lines gathered at once: as many as stay in a processor's cache until their cells are in place."""
+
 
 class SketchRenderer:
     """Draws chunks in one geometry with one atlas."""
@@ -30,10 +33,11 @@ class SketchRenderer:
                 f"{geometry.cell_width} x {geometry.cell_height}"
             )
 
-        # (cell height, glyphs), an item is a row of pixels in a cell: it is moved as one.
-        rows = np.ascontiguousarray(self.atlas.pixels.transpose(1, 0, 2))
-        kind = "u" if geometry.cell_width in (1, 2, 4, 8) else "V"  # whole numbers move faster
-        self._rows = rows.view(f"{kind}{geometry.cell_width}")[..., 0]
+        # A glyph is moved as one item, then a row of its pixels; whole numbers move faster.
+        width, glyphs = geometry.cell_width, len(self.atlas.pixels)
+        self._row = np.dtype(f"{'u' if width in (1, 2, 4, 8) else 'V'}{width}")
+        self._items = np.ascontiguousarray(self.atlas.pixels).reshape(glyphs, -1)
+        self._items = self._items.view(f"V{self._items.shape[1]}")[:, 0]
 
     def cells(self, text: str) -> int:
         """Cells that ``text`` takes, escapes included."""
@@ -48,40 +52,46 @@ class SketchRenderer:
         return self.cells(text) <= self.geometry.max_cells
 
     def draw(self, chunks: Sequence[Chunk]) -> list[Sketch]:
-        """Draw ``chunks``; raises ``ValueError`` for one that no sketch can hold."""
+        """Draw ``chunks``, all in one array; raises ``ValueError`` for one that is too long."""
         geometry = self.geometry
-        glyphs = self.atlas.glyphs_of([chunk.text for chunk in chunks])
-        for chunk, cells in zip(chunks, glyphs, strict=True):
-            if len(cells) > geometry.max_cells:
-                raise ValueError(
-                    f"chunk {chunk.id} takes {len(cells)} cells, a sketch holds "
-                    f"{geometry.max_cells}: cut it shorter"
-                )
-        lines = [geometry.lines(len(cells)) for cells in glyphs]
-        pixels = self._gather(glyphs, lines)
+        grid, cells = self._grid([chunk.text for chunk in chunks])
+        if max(cells, default=0) > geometry.max_cells:
+            index = next(i for i, count in enumerate(cells) if count > geometry.max_cells)
+            raise ValueError(
+                f"chunk {chunks[index].id} takes {cells[index]} cells, a sketch holds "
+                f"{geometry.max_cells}: cut it shorter"
+            )
+        pixels = self._gather(grid)
+        line, height, strip = geometry.columns, geometry.cell_height, geometry.cells_per_strip
         sketches: list[Sketch] = []
         top = 0
-        for chunk, cells, height in zip(chunks, glyphs, lines, strict=True):
-            bottom = top + height * geometry.cell_height
-            tokens = geometry.visual_tokens(len(cells))
-            sketches.append(Sketch(chunk.id, pixels[top:bottom], tokens))
+        for chunk, count in zip(chunks, cells, strict=True):
+            bottom = top + (-(-count // line) or 1) * height
+            sketches.append(Sketch(chunk.id, pixels[top:bottom], -(-count // strip)))
             top = bottom
         return sketches
 
-    def _gather(
-        self, glyphs: Sequence[npt.NDArray[np.int16]], lines: Sequence[int]
-    ) -> npt.NDArray[np.uint8]:
+    def _grid(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int16], list[int]]:
+        """The glyphs of all lines, shape (lines, columns), and how many cells each text takes."""
+        columns = self.geometry.columns
+        cells = [len(text) for text in texts]
+        lines = "".join([text.ljust((-(-len(text) // columns) or 1) * columns) for text in texts])
+        grid = self.atlas.glyphs(lines)
+        if len(grid) > len(lines):  # some characters are escaped, and take several cells
+            glyphs = [self.atlas.glyphs(text) for text in texts]
+            cells = [len(own) for own in glyphs]
+            empty = [self.geometry.lines(count) * columns - count for count in cells]
+            grid = np.concatenate([np.pad(g, (0, n)) for g, n in zip(glyphs, empty, strict=True)])
+        return grid.reshape(-1, columns), cells
+
+    def _gather(self, grid: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
         """All sketches below each other, shape (all lines * cell height, columns * cell width)."""
         geometry = self.geometry
-        grid = np.zeros((sum(lines), geometry.columns), dtype=np.intp)  # glyph 0 is the space
-        flat = grid.reshape(-1)
-        start = 0
-        for cells, height in zip(glyphs, lines, strict=True):
-            flat[start : start + len(cells)] = cells
-            start += height * geometry.columns
-        drawn = np.empty((len(grid), geometry.cell_height, geometry.columns), self._rows.dtype)
-        for row, cells_row in enumerate(self._rows):
-            drawn[:, row] = cells_row.take(grid, mode="clip")
+        drawn = np.empty((len(grid), geometry.cell_height, geometry.columns), self._row)
+        for start in range(0, len(grid), _LINES):
+            cells = self._items.take(grid[start : start + _LINES], mode="clip")
+            rows = cells[..., None].view(self._row)  # (lines, columns, cell height)
+            drawn[start : start + _LINES] = rows.transpose(0, 2, 1)
         return drawn.view(np.uint8).reshape(
             len(grid) * geometry.cell_height, geometry.columns * geometry.cell_width
         )
