@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vist2_memory.benchmark import pdf
-from vist2_memory.benchmark.render import made_up_text, measure_render
+from vist2_memory.benchmark.render import _pages, made_up_text, measure_render
 from vist2_memory.cli import app
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.sketch.page import PageGeometry, PageRenderer
@@ -38,14 +38,24 @@ def test_the_json_has_the_ratios_and_what_they_were_measured_on() -> None:
 
 
 @pytest.mark.usefixtures("poppler")
-def test_pdf_pages_have_the_size_of_ours_and_as_much_ink() -> None:
+@pytest.mark.parametrize(("lean", "mode"), [(False, "RGB"), (True, "L")])
+def test_pdf_pages_have_the_size_of_ours_and_as_much_ink(lean: bool, mode: str) -> None:
     renderer = PageRenderer(PageGeometry())
     lines = renderer.lines(made_up_text(1))[: renderer.geometry.lines_per_page]
-    (image,) = pdf.PdfRenderer(renderer.geometry).draw([lines])
-    assert (image.mode, image.size) == ("L", (616, 868))
+    drawer = pdf.PdfRenderer(renderer.geometry)
+    image, *more = drawer.draw_lines([lines]) if lean else drawer.draw(" ".join(lines[:-2]))
+    assert not more
+    assert (image.mode, image.size) == (mode, (616, 868))
     ours = renderer.draw([Chunk("", "\n".join(lines), 0)])[0].pixels
-    ink = (255 - np.asarray(image, dtype=float)).sum() / (255 - ours.astype(float)).sum()
+    ink = (255 - np.asarray(image.convert("L"), dtype=float)).sum() / (255.0 - ours).sum()
     assert 0.5 < ink < 2
+
+
+def test_pages_of_a_text_fill_a_page_each_and_lose_no_word() -> None:
+    renderer, text = PageRenderer(PageGeometry()), made_up_text(3)
+    pages = _pages(renderer, text, 3)
+    assert [len(renderer.lines(page)) for page in pages] == [renderer.geometry.lines_per_page] * 3
+    assert text.split()[: len(" ".join(pages).split())] == " ".join(pages).split()
 
 
 @pytest.mark.usefixtures("poppler")

@@ -6,6 +6,7 @@ So does Glyph (arXiv 2510.17800) draw text for its model. Both parts are optiona
 
 from __future__ import annotations
 
+import html
 import io
 import shutil
 from collections.abc import Sequence
@@ -35,7 +36,10 @@ def check_pdf_tools() -> None:
 
 
 class PdfRenderer:
-    """Pages of lines that are already cut, in the size, type and leading of ``geometry``."""
+    """Pages by way of PDF, in the size, type and leading of ``geometry``.
+
+    The whole document is converted at once, by one process.
+    """
 
     def __init__(self, geometry: PageGeometry) -> None:
         from reportlab.pdfbase import pdfmetrics
@@ -44,23 +48,56 @@ class PdfRenderer:
         check_pdf_tools()
         self.geometry = geometry
         pdfmetrics.registerFont(TTFont(_FONT, io.BytesIO(read_outline_font())))
+        points = 72 / geometry.dpi
+        self._size = (geometry.width * points, geometry.height * points)
+        self._margin = geometry.margin * points
 
-    def draw(self, pages: Sequence[Sequence[str]]) -> list[Any]:
-        """One grey Pillow image a page; the document is converted at once, by one process."""
+    def draw(self, text: str) -> list[Any]:
+        """Images of ``text``, a page each, as Glyph makes them: reportlab wraps its paragraphs, and
+        pdf2image converts in its default colours."""
+        return self._convert(self.typeset(text), grayscale=False)
+
+    def draw_lines(self, pages: Sequence[Sequence[str]]) -> list[Any]:
+        """The leanest way: lines that are already cut, as grey images."""
+        return self._convert(self.document(pages), grayscale=True)
+
+    def _convert(self, document: bytes, grayscale: bool) -> list[Any]:
         from pdf2image import convert_from_bytes
 
         return convert_from_bytes(
-            self.document(pages), dpi=self.geometry.dpi, grayscale=True, thread_count=1
+            document, dpi=self.geometry.dpi, grayscale=grayscale, thread_count=1
         )
 
+    def typeset(self, text: str) -> bytes:
+        """A PDF of the paragraphs of ``text``."""
+        from reportlab.lib.styles import ParagraphStyle
+        from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph
+
+        geometry, (width, height), margin = self.geometry, self._size, self._margin
+        style = ParagraphStyle(
+            "page", fontName=_FONT, fontSize=geometry.font_points, leading=geometry.line_points
+        )
+        file = io.BytesIO()
+        frame = Frame(
+            margin,
+            margin,
+            width - 2 * margin,
+            height - 2 * margin,
+            leftPadding=0,
+            rightPadding=0,
+            topPadding=0,
+            bottomPadding=0,
+        )
+        document = BaseDocTemplate(file, pagesize=(width, height))
+        document.addPageTemplates(PageTemplate(frames=[frame]))
+        document.build([Paragraph(html.escape(part), style) for part in text.split("\n")])
+        return file.getvalue()
+
     def document(self, pages: Sequence[Sequence[str]]) -> bytes:
-        """The PDF."""
+        """A PDF of lines that are already cut."""
         from reportlab.pdfgen.canvas import Canvas
 
-        geometry = self.geometry
-        points = 72 / geometry.dpi
-        width, height = geometry.width * points, geometry.height * points
-        margin = geometry.margin * points
+        geometry, (width, height), margin = self.geometry, self._size, self._margin
         file = io.BytesIO()
         canvas = Canvas(file, pagesize=(width, height))
         for lines in pages:

@@ -1,9 +1,9 @@
 """How fast text is drawn: our pages and sketches against pages by way of PDF.
 
-The same text, page size, type and resolution; all are timed in turns, as one core's work. Pages get
-lines that are already cut, either way: reportlab does not wrap them, and our renderer only checks
-their widths. The document is converted at once; pages and sketches are drawn a batch at a time, as
-engines draw them for their towers.
+The same text, page size, type and resolution; all are timed in turns, as one core's work. All get
+text that is not cut into lines, but for the leanest PDF, which is measured beside. The document is
+converted at once; pages and sketches are drawn a batch at a time, as engines draw them for their
+towers.
 """
 
 from __future__ import annotations
@@ -44,12 +44,14 @@ def measure_render(
     check_pdf_tools()
     renderer, sketcher = PageRenderer(PageGeometry()), SketchRenderer(SketchGeometry())
     pdf = PdfRenderer(renderer.geometry)
-    cut = _pages(renderer, made_up_text(pages) if text is None else text, pages)
-    page_chunks = [Chunk(str(i), "\n".join(lines), 0) for i, lines in enumerate(cut)]
-    whole = "\n".join(chunk.text for chunk in page_chunks)
+    bare = _pages(renderer, made_up_text(pages) if text is None else text, pages)
+    page_chunks = [Chunk(str(i), page, 0) for i, page in enumerate(bare)]
+    cut = [renderer.lines(page) for page in bare]
+    whole = "\n".join(bare)
     sketch_chunks = [Chunk(str(i), part, 0) for i, part in enumerate(_parts(whole, sketcher))]
     contenders: dict[str, Callable[[], object]] = {
-        "pdf": lambda: pdf.draw(cut),
+        "pdf": lambda: pdf.draw(whole),
+        "lean_pdf": lambda: pdf.draw_lines(cut),
         "page": lambda: _in_batches(renderer.draw, page_chunks, _BATCH["page"]),
         "sketch": lambda: _in_batches(sketcher.draw, sketch_chunks, _BATCH["sketch"]),
     }
@@ -61,20 +63,27 @@ def measure_render(
             if turn:
                 seconds[name].append(cpu_seconds() - start)
         progress(turn, repeats)
-    ratios = {
-        name: [slow / fast for slow, fast in zip(seconds["pdf"], seconds[name], strict=True)]
-        for name in ("page", "sketch")
+
+    def ratios(slow: str, fast: str) -> list[float]:
+        return [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+
+    figures = {
+        "pages_ratio_to_pdf": ratios("pdf", "page"),
+        "sketch_ratio_to_pdf": ratios("pdf", "sketch"),
+        "pages_ratio_to_lean_pdf": ratios("lean_pdf", "page"),
+        "sketch_ratio_to_lean_pdf": ratios("lean_pdf", "sketch"),
     }
     return {
-        "pages_ratio_to_pdf": median(ratios["page"]),
-        "sketch_ratio_to_pdf": median(ratios["sketch"]),
+        **{name: median(values) for name, values in figures.items()},
         "sketch_characters_per_second": len(whole) / median(seconds["sketch"]),
-        "range": {name: [min(values), max(values)] for name, values in ratios.items()},
-        "pages_per_second": {name: pages / median(seconds[name]) for name in ("page", "pdf")},
+        "range": {name: [min(values), max(values)] for name, values in figures.items()},
+        "pages_per_second": {
+            name: pages / median(seconds[name]) for name in ("page", "pdf", "lean_pdf")
+        },
         "pages": pages,
         "characters": len(whole),
         "repeats": repeats,
-        "drawn_at_once": {"pdf": pages, **_BATCH},
+        "drawn_at_once": {"pdf": pages, "lean_pdf": pages, **_BATCH},
         "time": "processor seconds of this process and its children",
         "page_geometry": renderer.geometry.to_dict(),
         "sketch_geometry": sketcher.geometry.to_dict(),
@@ -84,22 +93,35 @@ def measure_render(
 
 
 def made_up_text(pages: int) -> str:
-    """Words that need no more than ``pages`` default pages, and no fewer; the same each time."""
+    """Paragraphs of words that fill at least ``pages`` default pages; the same each time."""
     draw = random.Random(0)
     weights = range(len(_LETTERS), 0, -1)
     words = ["".join(draw.choices(_LETTERS, weights, k=draw.randint(1, 9))) for _ in range(3000)]
-    return " ".join(draw.choices(words, k=2500 * pages))
+    paragraphs = (draw.choices(words, k=draw.randint(20, 150)) for _ in range(30 * pages))
+    return "\n".join(" ".join(paragraph) for paragraph in paragraphs)
 
 
-def _pages(renderer: PageRenderer, text: str, pages: int) -> list[list[str]]:
-    """The lines of the first ``pages`` pages of ``text``."""
-    lines, each = renderer.lines(text), renderer.geometry.lines_per_page
-    if len(lines) < pages * each:
-        raise InvalidInputError(
-            f"the text fills {len(lines) // each} pages, {pages} were asked for: "
-            "give a longer text, or ask for fewer pages"
-        )
-    return [lines[i * each : (i + 1) * each] for i in range(pages)]
+def _pages(renderer: PageRenderer, text: str, pages: int) -> list[str]:
+    """The first ``pages`` pages of ``text``, with no line cut that it did not have."""
+    found: list[str] = []
+    paragraphs = [line for line in text.split("\n") if line.strip()]
+    each, lines, held = renderer.geometry.lines_per_page, 0, list[str]()
+    for paragraph in paragraphs:
+        wrapped = renderer.lines(paragraph)
+        while lines + len(wrapped) >= each and len(found) < pages:
+            held.append(" ".join(wrapped[: each - lines]))
+            wrapped = wrapped[each - lines :]
+            found.append("\n".join(held))
+            lines, held = 0, []
+        if len(found) == pages:
+            return found
+        if wrapped:
+            held.append(" ".join(wrapped))
+            lines += len(wrapped)
+    raise InvalidInputError(
+        f"the text fills {len(found)} pages, {pages} were asked for: give a longer text, or ask "
+        "for fewer pages"
+    )
 
 
 def _in_batches(
