@@ -80,29 +80,31 @@ class Link:
         self, script: str, keys: Sequence[str], arguments: Sequence[Any], *, replicas: int = 0
     ) -> Any:
         """What the script returns, once ``replicas`` copies of the server have what it wrote."""
-        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         call = (len(keys), *keys, *arguments)
-        with deadline(self._seconds):
-            wait = [("WAIT", replicas, max(1, int(remaining() * 500)))] if replicas else []
+        if not replicas:
+            digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
             try:
-                found, *copies = self.run(keys[0], ("EVALSHA", digest, *call), *wait)
+                return self.run(keys[0], ("EVALSHA", digest, *call))[0]
             except StoreUnavailableError as error:
                 if not isinstance(error.__cause__, redis.exceptions.NoScriptError):
                     raise
-                found, *copies = self.run(keys[0], ("EVAL", script, *call), *wait)
-        if copies and copies[0] < replicas:
+            return self.run(keys[0], ("EVAL", script, *call))[0]
+        with deadline(self._seconds):
+            # The server waits for half of what is left: then its answer still comes in time.
+            wait = ("WAIT", replicas, max(1, int(remaining() * 500)))
+            found, copies = self.run(keys[0], ("EVAL", script, *call), wait)
+        if copies < replicas:
             raise StoreUnavailableError(
-                f"{self.describe()}: {copies[0]} of {replicas} replicas confirmed in time, so that "
-                "a fail-over may lose what was written. Try again: nothing is written twice."
+                f"Redis at {self._servers.describe()}: {copies} of {replicas} replicas confirmed in "
+                "time, so that a fail-over may lose what was written. Try again: nothing is "
+                "written twice."
             )
         return found
 
     def describe(self) -> str:
         """The URL without user and password, and which servers are left alone for how long."""
-        waits = {name: breaker.open_for for name, breaker in list(self._breakers.items())}
-        longest = max(waits.values(), default=0.0)
-        where = self._servers.describe()
-        return f"{where} (not reached; tried again in {longest:.1f} s)" if longest else where
+        where, pause = self._servers.describe(), self._pause()
+        return f"{where} (not reached; tried again in {pause:.1f} s)" if pause else where
 
     def close(self) -> None:
         """Close all connections; a second call does nothing."""
@@ -111,6 +113,10 @@ class Link:
             self._servers.close()
 
     # Within
+
+    def _pause(self) -> float:
+        """The longest time for which one of the servers is still left alone; 0 for none."""
+        return max((breaker.open_for for breaker in list(self._breakers.values())), default=0.0)
 
     def _until_settled(self, key: str, commands: Sequence[Command], transaction: bool) -> list[Any]:
         for pause in _pauses():
@@ -162,9 +168,12 @@ class Link:
         try:
             yield
         except _AWAY as error:
-            late = f" within {self._seconds:g} s" if _opens(error) and remaining() <= 0 else ""
+            late = f" within {self._seconds:g} s" if remaining() <= 0 else ""
+            pause = self._pause()
+            then = f"; it is left alone for {pause:.1f} s" if pause else ""
             raise StoreUnavailableError(
-                f"Redis at {self.describe()} cannot be reached{late}: {error}"
+                f"Redis at {where} cannot be reached{late}: {error}{then}",
+                retry_after=pause or None,
             ) from error
         except redis.RedisError as error:
             if "WRONGTYPE" in str(error):

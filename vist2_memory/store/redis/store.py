@@ -60,7 +60,7 @@ def _bounded(method: _Method[_P, _R]) -> _Method[_P, _R]:
     """All round trips of one call share one deadline."""
 
     @functools.wraps(method)
-    def call(self: RedisStore, *args: _P.args, **options: _P.kwargs) -> _R:
+    def call(self: RedisStore, /, *args: _P.args, **options: _P.kwargs) -> _R:
         with within(self.deadline):
             return method(self, *args, **options)
 
@@ -114,7 +114,7 @@ class RedisStore(Store):
             servers = servers_of_url(place, deadline)
             store._set_up(servers, ttl, deadline, int(options.get("replicas", 0)))
         except ValueError as error:
-            if isinstance(error, StoreError) or "=" in str(error).split(" ")[0]:
+            if isinstance(error, StoreError) or str(error).startswith("ttl="):
                 raise
             # The reason may quote a password that was not percent-encoded: it is not passed on.
             scheme = url.partition("://")[0]
