@@ -38,6 +38,12 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kills", type=int, default=40, help="how many writers tests/faults kills (default: 40)"
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Small models run fastest on few threads; PyTorch is never imported for this alone."""
     torch = sys.modules.get("torch")

@@ -50,7 +50,7 @@ class Link:
 
     def check(self) -> None:
         """Raise unless the servers answer now; nothing is tried again."""
-        with self._translated(), deadline(self._seconds):
+        with deadline(self._seconds), self._translated():
             self._once("", [("PING",)], transaction=False)
 
     def run(self, key: str, *commands: Command, transaction: bool = False) -> list[Any]:
@@ -58,7 +58,7 @@ class Link:
 
         ``transaction``: all are done or none, and nothing comes in between.
         """
-        with self._translated(), deadline(self._seconds):
+        with deadline(self._seconds), self._translated():
             name = self._servers.name(key)
             breaker = self._breakers.setdefault(name, Breaker(f"Redis at {name}"))
             with breaker.guard(_opens):
@@ -95,9 +95,8 @@ class Link:
             found, copies = self.run(keys[0], ("EVAL", script, *call), wait)
         if copies < replicas:
             raise StoreUnavailableError(
-                f"Redis at {self._servers.describe()}: {copies} of {replicas} replicas confirmed in "
-                "time, so that a fail-over may lose what was written. Try again: nothing is "
-                "written twice."
+                f"{self._servers.describe()}: {copies} of {replicas} replicas confirmed in time; "
+                "a fail-over may lose what was written. Try again: nothing is written twice."
             )
         return found
 
