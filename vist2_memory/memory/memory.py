@@ -55,8 +55,9 @@ class VisualMemory:
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
-        ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
-        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name or a
+        ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
+        ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name or a
         checkpoint folder (default: ``VIST2_MODEL``, or ``vist2-tiny``). ``ttl``: seconds after
         which an unused session is forgotten. ``device``: as torch names it (default:
         ``VIST2_DEVICE``, or a GPU if there is one). Raises ``StoreURLError``,

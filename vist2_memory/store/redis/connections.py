@@ -33,6 +33,7 @@ class _TimedSocket:
 
     def __init__(self, sock: Any, patience: float) -> None:
         self._sock, self._patience = sock, patience
+        self._asked = patience
 
     def recv(self, *arguments: Any) -> bytes:
         return bytes(self._timed().recv(*arguments))
@@ -43,8 +44,12 @@ class _TimedSocket:
     def sendall(self, data: Any) -> None:
         self._timed().sendall(data)
 
+    def settimeout(self, seconds: float | None) -> None:
+        """Wait shorter than that, if the client asks for it: 0 to see what is there already."""
+        self._asked = self._patience if seconds is None else seconds
+
     def _timed(self) -> Any:
-        self._sock.settimeout(_allowed(self._patience))
+        self._sock.settimeout(min(self._asked, _allowed(self._patience)))
         return self._sock
 
     def __getattr__(self, name: str) -> Any:
@@ -61,7 +66,9 @@ class _Timed:
     def _connect(self) -> Any:
         self.socket_connect_timeout = _allowed(min(CONNECT_TIMEOUT, self._patience))
         self.socket_timeout = self.socket_connect_timeout  # for the TLS handshake
-        return _TimedSocket(super()._connect(), self._patience)  # type: ignore[misc]
+        sock = super()._connect()  # type: ignore[misc]
+        self.socket_timeout = self._patience
+        return _TimedSocket(sock, self._patience)
 
 
 def timed_client(
