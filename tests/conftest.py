@@ -7,17 +7,14 @@ A server that these fixtures did not start is never connected to, so none can be
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support.redis_servers import Cluster, Doors, RedisServer, Sentinel, started
 
 # Before any test module imports huggingface_hub, which reads it at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -25,9 +22,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A deadline per example would measure the machine, not the code.
 settings.register_profile("vist2", deadline=None)
 settings.load_profile("vist2")
-
-START_DEADLINE = 10.0
-"""Seconds a redis-server may take until it answers."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,6 +38,12 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kills", type=int, default=40, help="how many writers tests/faults kills (default: 40)"
+    )
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Small models run fastest on few threads; PyTorch is never imported for this alone."""
     torch = sys.modules.get("torch")
@@ -51,151 +51,39 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
-class RedisServer:
-    """A redis-server on a free port of 127.0.0.1, without persistence, in a folder of its own.
-
-    `start` after `stop` or `kill` takes the same port again, so that clients can reconnect; the
-    data are gone then, unless it was started with `start("--appendonly", "yes")` both times.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.fail(
-                "redis-server is not on PATH. `make test` installs it; the stores are tested "
-                "against a real server only.",
-                pytrace=False,
-            )
-        self.folder = folder
-        self.port = _free_port()
-        self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
-        self._paused = False
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def start(self, *options: str) -> None:
-        """Start the server with more command line options, and wait until it answers."""
-        if self.running:
-            raise RuntimeError("this redis-server runs already")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [
-            self._program,
-            *("--bind", "127.0.0.1"),
-            *("--port", str(self.port)),
-            *("--dir", str(self.folder)),
-            *("--save", ""),
-            *("--appendonly", "no"),
-            *("--daemonize", "no"),
-            *options,
-        ]
-        with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches pytest, which then stops the server itself.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_DEADLINE
-        while not self._answers():
-            if not self.running or time.monotonic() > deadline:
-                self.stop()
-                tail = self._log.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"redis-server did not answer on port {self.port}:\n{tail}")
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Shut down in order (SIGTERM); does nothing where the server does not run."""
-        self.resume()
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def kill(self) -> None:
-        """End at once (SIGKILL), as in a crash."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-        self._paused = False
-
-    def pause(self) -> None:
-        """Stop answering while connections stay open (SIGSTOP): a server that hangs."""
-        self._signal(signal.SIGSTOP)
-        self._paused = True
-
-    def resume(self) -> None:
-        """Go on after `pause` (SIGCONT)."""
-        if self._paused and self.running:
-            self._signal(signal.SIGCONT)
-        self._paused = False
-
-    @property
-    def _log(self) -> Path:
-        return self.folder / "redis.log"
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is None:
-            raise RuntimeError("this redis-server does not run")
-        self._process.send_signal(number)
-
-    def _answers(self) -> bool:
-        """Whether *this* process answers, and not another server that took the port first."""
-        if self._process is None:
-            return False
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"INFO server\r\n")
-                return b"process_id:%d\r\n" % self._process.pid in connection.recv(65536)
-        except OSError:
-            return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _started(folder: Path) -> RedisServer:
-    """A running server; another port is tried where someone took the free one first."""
-    for attempt in range(3):
-        server = RedisServer(folder)
-        try:
-            server.start()
-        except RuntimeError as error:
-            if attempt == 2 or "in use" not in str(error):
-                raise
-        else:
-            return server
-    raise AssertionError("unreachable")
+@pytest.fixture(scope="session")
+def redis_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """One server for the whole run, by TCP, TLS and unix socket."""
+    doors = Doors(tmp_path_factory.mktemp("redis"))
+    yield doors
+    doors.stop()
 
 
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_url(redis_doors: Doors) -> str:
     """The address of one server for the whole run. Tests keep apart by namespaces of their own."""
-    server = _started(tmp_path_factory.mktemp("redis"))
-    yield server.url
-    server.stop()
+    return redis_doors.url
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinel]:
+    """A master, a replica and a Sentinel for the whole run; nobody stops them."""
+    sentinel = Sentinel(tmp_path_factory.mktemp("sentinel"))
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three masters with a replica each for the whole run; nobody stops them."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server for one test, which may stop, kill or pause it."""
-    server = _started(tmp_path / "redis")
+    server = started(tmp_path / "redis")
     yield server
     server.stop()

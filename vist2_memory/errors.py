@@ -62,7 +62,14 @@ class StoreURLError(StoreError, ValueError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be reached, opened or written. Nothing was acknowledged."""
+    """The store cannot be reached, opened or written. Nothing was acknowledged.
+
+    ``retry_after``: seconds for which further calls are refused without trying, if that is known.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreFormatError(StoreError):

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-import redis.asyncio
 
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError, StoreURLError
 from vist2_memory.store import InMemoryStore, Scope, open_store
-from vist2_memory.store.redis import RedisStore
 from vist2_memory.store.sqlite import SQLiteStore
 from vist2_memory.types import Message
 
@@ -59,8 +52,13 @@ def test_each_scheme_opens_its_store(
         ("sqlite:///", "three or four slashes"),
         ("sqlite:///:memory:", "write memory://"),
         ("sqlite:///m.db?mode=ro", "takes no options"),
-        ("redis+cluster://h:1,h:2", "not yet supported in this release"),
-        ("redis+sentinel://h:1/main", "not yet supported in this release"),
+        ("redis+cluster://h:1,:secret@h:2,", "redis+cluster://user:password@host:6379,host"),
+        ("redis+cluster://:secret@h:1,h:2/3", "has no databases"),
+        ("redis+sentinel://:secret@h:1", "names the master"),
+        ("redis+sentinel://:secret@h:1/main/one", "names the master"),
+        ("redis://localhost:1/0?deadline=secret", "deadline=SECONDS"),
+        ("redis://localhost:1/0?deadline=0", "deadline="),
+        ("redis://localhost:1/0?replicas=-1", "replicas="),
         ("redis://:sec/ret@host:port:secret/0", "percent-encode the password"),
         ("redis://localhost:1/0?socket_timeout=secret", "percent-encode the password"),
         ("redis://localhost:1/0?decode_responses=True", "without decode_responses"),
@@ -200,128 +198,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert store.read(SCOPE) == [SAID]
         store._connection.execute("PRAGMA max_page_count=10000")
         assert store.append(SCOPE, large, expected=1) == 6
-
-
-# ---------------------------------------------------------------------------------------- Redis
-
-
-def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    began = time.monotonic()
-    with pytest.raises(StoreUnavailableError, match=f"redis://127.0.0.1:{port}/3") as caught:
-        open_store(f"redis://anna:secret@127.0.0.1:{port}/3")
-    assert time.monotonic() - began < 2
-    assert "secret" not in str(caught.value)
-    assert "anna" not in str(caught.value)
-
-
-def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError, match=f"unix://{tmp_path}/redis.sock"):
-        open_store(f"unix://{tmp_path}/redis.sock")
-
-
-def test_a_server_that_dies_and_one_that_hangs(redis_server: Any) -> None:
-    store = open_store(f"{redis_server.url}?socket_timeout=0.3")
-    store.append(SCOPE, [SAID])
-    calls: list[Callable[[], object]] = [
-        lambda: store.append(SCOPE, [SAID]),
-        lambda: store.read(SCOPE),
-        lambda: store.get_many(SCOPE, "f", ["c"]),
-        lambda: store.put_many(SCOPE, "f", {"c": b"1"}),
-        lambda: store.delete(SCOPE),
-    ]
-    redis_server.pause()
-    for call in calls[:3]:
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
-            call()
-        assert time.monotonic() - began < 2
-    redis_server.resume()
-    assert store.read(SCOPE) == [SAID]
-    redis_server.kill()
-    for call in calls:
-        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
-            call()
-    redis_server.start()
-    assert store.append(SCOPE, [SAID], expected=0) == 1
-    store.close()
-
-
-def test_a_server_that_is_full_or_locked_says_so(redis_server: Any) -> None:
-    store = open_store(redis_server.url)
-    other = Scope("n", "session", "other")
-    store.append(SCOPE, [SAID])
-    store.append(other, [SAID])
-    store.put_many(SCOPE, "f", {"c": b"0"})
-    client = redis.Redis.from_url(redis_server.url)
-    client.config_set("maxmemory", "1")
-    with pytest.raises(StoreUnavailableError, match="maxmemory"):
-        store.append(SCOPE, [Message("user", "more", id="m2")])
-    with pytest.raises(StoreUnavailableError, match="refused"):
-        store.put_many(SCOPE, "f", {"c": b"1"})
-    assert store.read(SCOPE) == [SAID]
-    assert store.get_many(SCOPE, "f", ["c", "d"]) == [b"0", None]
-    assert store.drop_many(SCOPE, "f", ["c"]) == 1
-    assert store.delete(other).messages == 1
-    assert [info.scope for info in store.scopes("n", "session")] == [SCOPE]
-    client.config_set("maxmemory", "0")
-    assert store.append(SCOPE, [Message("user", "more", id="m2")], expected=1) == 2
-    client.config_set("requirepass", "secret")
-    with pytest.raises(StoreUnavailableError) as caught:
-        open_store(redis_server.url)
-    assert "secret" not in str(caught.value)
-    url = redis_server.url.replace("redis://", "redis://:secret@")
-    with open_store(url) as second:
-        assert second.count(SCOPE) == 2
-        assert "secret" not in second.describe()
-    store.close()
-    client.close()
-
-
-def test_a_unix_socket(redis_server: Any, tmp_path: Path) -> None:
-    redis_server.stop()
-    redis_server.start("--unixsocket", str(tmp_path / "s"))
-    with open_store(f"unix://{tmp_path}/s?db=2") as store:
-        assert store.describe() == f"unix://{tmp_path}/s?db=2"
-        assert store.append(SCOPE, [SAID]) == 1
-
-
-def test_scripts_that_the_server_forgot_are_sent_again(redis_server: Any) -> None:
-    client = redis.Redis.from_url(redis_server.url)
-    store = RedisStore(client)
-    store.append(SCOPE, [SAID])
-    client.script_flush()
-    assert store.append(SCOPE, [Message("user", "more", id="m2")]) == 2
-    store.close()
-    assert client.ping()  # an injected client is not closed
-    client.close()
-
-
-def test_keys_that_hold_something_else_and_later_layouts(redis_server: Any) -> None:
-    client = redis.Redis.from_url(redis_server.url)
-    store = RedisStore(client)
-    store.append(SCOPE, [SAID])
-    client.hset("vist2:{n/session/s}:meta", "v", "2")
-    for call in (lambda: store.read(SCOPE), lambda: store.append(SCOPE, [SAID])):
-        with pytest.raises(StoreFormatError, match="layout version 2; this release reads 1"):
-            call()
-    client.set("vist2:{n/session/s}:log", "mine")
-    for call in (lambda: store.read(SCOPE), lambda: store.append(SCOPE, [SAID])):
-        with pytest.raises(StoreFormatError, match="holds something else"):
-            call()
-    store.delete(SCOPE)
-    assert client.dbsize() == 0
-    client.close()
-
-
-def test_clients_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="decode_responses=False"):
-        RedisStore(redis.Redis(decode_responses=True))
-    for client in (redis.asyncio.Redis(), object(), "redis://localhost"):
-        with pytest.raises(TypeError, match=r"takes a synchronous redis\.Redis"):
-            RedisStore(client)  # type: ignore[arg-type]
 
 
 def test_the_store_in_memory_is_public() -> None:

@@ -69,10 +69,11 @@ class VisualMemory:
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
-        ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://`` or ``memory://``
-        (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name,
-        a folder with a VIST2 checkpoint or a vision-language model, or the id of one on the Hugging
-        Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
+        ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
+        ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name, a folder with a
+        VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
+        (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
         ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
         how many text tokens a visual token stands for, one that a VIST2 model was trained on
         (default: the model's own choice). ``ttl``: seconds after which an unused session is

@@ -17,6 +17,7 @@ from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import (
     ConflictError,
     ContextOverflowError,
+    LogLostError,
     ModelError,
     StoreUnavailableError,
 )
@@ -261,9 +262,27 @@ class Session:
             new = self._memory.store.read(self.scope, after=max(0, len(known) - 1))
             if known and (not new or new[0].id != known[-1].id):
                 self._state = None  # deleted, and perhaps begun anew, by another process
+                self._check_not_rolled_back(known)
                 return self._refresh()
             self._state.take(new[1:] if known else new)
             return self._state
+
+    def _check_not_rolled_back(self, known: Sequence[Message]) -> None:
+        """Refuse a log that begins as it was seen and lacks what was seen later.
+
+        That is what a fail-over leaves of a log whose newest messages no replica had yet.
+        """
+        kept = 0
+        for there, seen in zip(self._memory.store.read(self.scope), known, strict=False):
+            if there.id != seen.id:
+                break
+            kept += 1
+        if kept:
+            raise LogLostError(
+                f"session {self.id!r} held {len(known)} messages, of which the store has {kept} "
+                "now: it lost the newest ones, as a fail-over or a backup that was restored does. "
+                "What is left is used from now on; say again what is missing."
+            )
 
     def _append(self, message: Message, ends: Iterable[int] = (), seen: int = -1) -> Message:
         """Log ``message`` with its cuts, after whatever other writers logged in between.

@@ -5,10 +5,12 @@
 ``sqlite:///memory.db``       a file, relative to the working directory; its folder must exist
 ``sqlite:////var/lib/m.db``   a file by its absolute path (``sqlite:///~/m.db``: in the home folder)
 ``redis://host:6379/0``       a Redis server; ``rediss://`` over TLS, ``unix:///path/to/socket``
+``redis+sentinel://``         the master that Sentinel names: ``host:26379,host2:26379/mymaster/0``
+``redis+cluster://``          a Redis Cluster: ``host:6379,host2:6379``
 ============================  ==================================================================
 
-A path is taken as it is written, without percent-decoding. The options of a Redis URL are those of
-``redis.Redis.from_url``.
+A path is taken as it is written, without percent-decoding. More on Redis URLs and their options:
+`vist2_memory.store.redis.urls`.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ __all__ = [
 ]
 
 _REDIS = ("redis", "rediss", "unix")
-_LATER = ("redis+cluster", "redis+sentinel")
-_SCHEMES = "memory://, sqlite:///file.db, redis://, rediss://, unix://"
+_MANY = tuple(f"{scheme}+{kind}" for scheme in _REDIS[:2] for kind in ("sentinel", "cluster"))
+_SCHEMES = "memory://, sqlite:///file.db, redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
 
 
 def open_store(url: str, *, ttl: int | None = None) -> Store:
@@ -63,12 +65,10 @@ def open_store(url: str, *, ttl: int | None = None) -> Store:
         from vist2_memory.store.sqlite import SQLiteStore
 
         return SQLiteStore(_sqlite_path(rest), ttl=ttl)
-    if scheme in _REDIS:
+    if scheme in (*_REDIS, *_MANY):
         from vist2_memory.store.redis import RedisStore
 
         return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl)
-    if scheme in _LATER:
-        raise StoreURLError(f"{scheme}:// is not yet supported in this release: {_SCHEMES}")
     raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
 
 

@@ -100,10 +100,12 @@ def differs(scope: Scope, message_id: bytes) -> str:
 
 def moved_on(scope: Scope, expected: int, count: int) -> str:
     """A log that is not as long as the caller thought, in words."""
-    return (
-        f"{scope.key} holds {count} messages, not {expected}: "
-        "another writer was there since it was read; read it again and retry"
+    why = (
+        "another writer was there since it was read"
+        if count > expected
+        else "it was deleted since it was read, or lost its newest messages"
     )
+    return f"{scope.key} holds {count} messages, not {expected}: {why}; read it again and retry"
 
 
 def lost(scope: Scope, found: int, count: int) -> str:

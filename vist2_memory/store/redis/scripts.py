@@ -57,9 +57,9 @@ end
 APPEND = (
     _TOUCH
     + """
--- KEYS: log, meta, ids.  ARGV: version, create (0 or 1), expected (-1: any), ttl in ms (0: none),
--- then id, digest and data of each message.  Returns {what, count, entries or which}; with ok, 1 if
--- the log expires now and did not before, or the other way round.
+-- KEYS: log, meta, ids.  ARGV: version, create (0 or 1), touch (see below), expected (-1: any),
+-- ttl in ms (0: none), then id, digest and data of each message.  Returns {what, count, entries or
+-- which}; with ok, 1 if the log expires now and did not before, or the other way round.
 local meta = redis.call('HMGET', KEYS[2], 'v', 'count', 'ttl')
 local entries, known = redis.call('XLEN', KEYS[1]), redis.call('HLEN', KEYS[3])
 local count = tonumber(meta[2])
@@ -70,16 +70,20 @@ elseif meta[1] and meta[1] ~= ARGV[1] then return {'version', 0, meta[1]}
 elseif count ~= entries or count ~= known then return {'lost', count or known, entries} end
 
 local fresh = {}
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local digest = redis.call('HGET', KEYS[3], ARGV[i])
   if not digest then fresh[#fresh + 1] = i
   elseif digest ~= ARGV[i + 1] then return {'differs', count, ARGV[i]} end
 end
-local expected, ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
-if expected >= 0 and expected ~= count and (#fresh > 0 or #ARGV == 4) then
+local expected, ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
+if expected >= 0 and expected ~= count and (#fresh > 0 or #ARGV == 5) then
   return {'moved', count, 0}
 end
-if #fresh == 0 then return {'ok', count, 0} end
+if #fresh == 0 then
+  -- WAIT counts replicas that have what this connection wrote: a retry must write something.
+  if ARGV[3] == '1' and count > 0 then redis.call('HSET', KEYS[2], 'v', ARGV[1]) end
+  return {'ok', count, 0}
+end
 
 for _, i in ipairs(fresh) do
   count = count + 1
@@ -89,7 +93,7 @@ end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('HSETNX', KEYS[2], 'created', now)
-redis.call('HSET', KEYS[2], 'v', ARGV[1], 'count', count, 'updated', now, 'ttl', ARGV[4])
+redis.call('HSET', KEYS[2], 'v', ARGV[1], 'count', count, 'updated', now, 'ttl', ARGV[5])
 if ttl > 0 then touch(ttl) else for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end end
 local switched = meta[3] and (meta[3] == '0') ~= (ttl == 0)
 return {'ok', count, switched and 1 or 0}

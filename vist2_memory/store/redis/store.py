@@ -1,4 +1,4 @@
-"""The store in Redis (6.2 and later, or Valkey), by core commands only.
+"""`RedisStore`: what is written and read, in which order.
 
 Appending is one Lua script: it sees the whole log, so writers are in one order and nothing is
 written twice or in part. Deleting uses the exact list of tensor names kept beside them: SCAN would
@@ -6,32 +6,26 @@ walk the keys of all tenants and, in a cluster, of all nodes. The index of a nam
 slot and cannot change in the same step, so a scope is announced there *before* its first message.
 
 All clients of a namespace should use one ``ttl``: tensors written without outlive a log with one.
-Keys and scripts: `vist2_memory.store.redis_scripts`.
 """
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import secrets
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
-from urllib.parse import quote
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
+from redis.cluster import RedisCluster
 
 from vist2_memory.errors import (
     ConflictError,
     LogLostError,
     StoreError,
     StoreFormatError,
-    StoreUnavailableError,
     StoreURLError,
 )
-from vist2_memory.store import redis_scripts as scripts
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -41,65 +35,96 @@ from vist2_memory.store.base import (
     validated_after,
     validated_name,
 )
+from vist2_memory.store.deadline import deadline as within
 from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis.index import Index
+from vist2_memory.store.redis.link import Link
+from vist2_memory.store.redis.servers import Servers
+from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url
 from vist2_memory.types import Message
 
 BATCH_BYTES = 8 * 2**20
 """About how much is read or written in one round trip."""
-CONNECT_TIMEOUT = 2.0
-ANSWER_TIMEOUT = 3.0
-"""Seconds until a server that is silent counts as unavailable (``?socket_timeout=`` in the URL)."""
+DEADLINE = 5.0
+"""Seconds that a call may take as a whole (``?deadline=`` in the URL)."""
 
 _ATTEMPTS = 20
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Method = Callable[Concatenate["RedisStore", _P], _R]
+
+
+def _bounded(method: _Method[_P, _R]) -> _Method[_P, _R]:
+    """All round trips of one call share one deadline."""
+
+    @functools.wraps(method)
+    def call(self: RedisStore, /, *args: _P.args, **options: _P.kwargs) -> _R:
+        with within(self.deadline):
+            return method(self, *args, **options)
+
+    return call
+
 
 class RedisStore(Store):
-    """``client``: a synchronous `redis.Redis` that returns bytes; it is not closed with the store.
+    """``client``: a synchronous `redis.Redis` (``Sentinel.master_for`` too) or `RedisCluster`.
 
-    `RedisStore.from_url` makes its own, with timeouts, and checks that the server answers.
+    It says where and how to connect. The store makes connections of its own, which keep to
+    ``deadline`` (seconds for a call as a whole), and closes only those. ``replicas``: how many must
+    confirm a message before it counts as written; with 0 a fail-over may lose the newest ones.
     """
 
-    def __init__(self, client: redis.Redis, *, ttl: int | None = None) -> None:
-        super().__init__(ttl=ttl)
-        if not isinstance(client, redis.Redis):
+    def __init__(
+        self,
+        client: redis.Redis | RedisCluster,
+        *,
+        ttl: int | None = None,
+        deadline: float = DEADLINE,
+        replicas: int = 0,
+    ) -> None:
+        if not isinstance(client, (redis.Redis, RedisCluster)):
             raise TypeError(
                 f"client is a {type(client).__module__}.{type(client).__qualname__}: this release "
-                "takes a synchronous redis.Redis (no cluster or asyncio client)"
+                "takes a synchronous redis.Redis or redis.cluster.RedisCluster (no asyncio client)"
             )
-        if client.get_encoder().decode_responses:
-            raise ValueError(
-                "client was made with decode_responses=True and would damage tensors, which are "
-                "bytes: make it with decode_responses=False"
-            )
-        self._client = client
-        self._owned = False
-        self._closed = False
+        self._set_up(servers_of_client(client, deadline), ttl, deadline, replicas)
+
+    def _set_up(self, servers: Servers, ttl: int | None, deadline: float, replicas: int) -> None:
+        super().__init__(ttl=ttl)
+        if not deadline > 0:
+            raise ValueError(f"deadline={deadline!r} is not allowed: seconds, more than 0")
+        if replicas < 0:
+            raise ValueError(f"replicas={replicas!r} is not allowed: how many confirm, 0 or more")
+        self.deadline = deadline
+        self._replicas = replicas
+        self._link = Link(servers, deadline)
+        self._index = Index(self._link, replicas)
 
     @classmethod
     def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
-        """Connect to redis://, rediss:// or unix://; options as for `redis.Redis.from_url`."""
+        """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
+
+        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class.
+        """
+        store = cls.__new__(cls)
         try:
-            client = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=CONNECT_TIMEOUT,
-                socket_timeout=ANSWER_TIMEOUT,
-                # A lost connection is made again once; a silent server costs one timeout, not two.
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, (redis.ConnectionError,)),
-                health_check_interval=30,
-            )
-            store = cls(client, ttl=ttl)
-            store._owned = True
+            place, options = _split(url)
+            deadline = float(options.get("deadline", DEADLINE))
+            servers = servers_of_url(place, deadline)
+            store._set_up(servers, ttl, deadline, int(options.get("replicas", 0)))
         except ValueError as error:
-            if isinstance(error, StoreError) or "://" not in url or "ttl=" in str(error):
+            if isinstance(error, StoreError) or str(error).startswith("ttl="):
                 raise
             # The reason may quote a password that was not percent-encoded: it is not passed on.
+            scheme = url.partition("://")[0]
             raise StoreURLError(
-                f"the {url.partition('://')[0]}:// URL of the store cannot be used: the form is "
-                "redis://user:password@host:6379/0 (percent-encode the password), options as in "
-                "redis.Redis.from_url, without decode_responses"
+                f"the {scheme}:// URL of the store cannot be used: the form is {FORMS[scheme]} "
+                "(percent-encode the password), options as in redis.Redis.from_url, without "
+                "decode_responses, and deadline=SECONDS, replicas=NUMBER"
             ) from None
         try:
-            store._pipe(("PING",))
+            store._link.check()
         except TypeError as error:
             raise StoreURLError(f"the URL of the store has an unknown option: {error}") from None
         except StoreError:
@@ -107,6 +132,7 @@ class RedisStore(Store):
             raise
         return store
 
+    @_bounded
     def append(
         self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
     ) -> int:
@@ -118,19 +144,19 @@ class RedisStore(Store):
         for _ in range(_ATTEMPTS):
             if what != b"absent":
                 break
-            if self._raise_if_lost(scope):
+            if self._index.raise_if_lost(scope):
                 what, count, detail = self._append(scope, arguments, create=False)
             elif not messages or expected:
                 what, count, detail = (b"moved" if expected else b"ok"), 0, 0
-            elif self._mark(scope, "announce", nonce=nonce) != b"kept":
+            elif self._index.mark(scope, "announce", nonce=nonce) != b"kept":
                 what, count, detail = self._append(scope, arguments, create=True)
-                self._mark(scope, "confirm", mark, nonce)
+                self._index.mark(scope, "confirm", mark, nonce)
                 break
         else:
             raise ConflictError(f"{scope.key} is deleted and written by others all the time")
         if what == b"ok":
             if detail:
-                self._mark(scope, "switch", mark)
+                self._index.mark(scope, "switch", mark)
             return int(count)
         if what == b"differs":
             raise ConflictError(differs(scope, detail))
@@ -140,6 +166,7 @@ class RedisStore(Store):
             raise StoreFormatError(_version(scope, detail))
         raise LogLostError(lost(scope, detail, count))
 
+    @_bounded
     def read(self, scope: Scope, after: int = 0) -> list[Message]:
         validated_after(after)
         count, entries = self._log(scope, f"{after + 1}-0")
@@ -151,22 +178,20 @@ class RedisStore(Store):
             from_record(entry[1][1], scope, n) for n, entry in zip(wanted, entries, strict=True)
         ]
 
+    @_bounded
     def count(self, scope: Scope) -> int:
         return self._log(scope)[0]
 
+    @_bounded
     def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
-        index = scripts.index_key(validated_name("namespace", namespace))
-        [marks] = self._pipe(("HGETALL", index))
-        marked = [(Scope.from_key(key.decode("ascii")), mark) for key, mark in marks.items()]
-        marked = sorted((m for m in marked if m[0].kind == kind), key=lambda m: m[0].name)
+        validated_name("namespace", namespace)
+        marked = self._index.scopes(namespace, kind)
         infos = []
         for start in range(0, len(marked), 1000):
             batch = marked[start : start + 1000]
-            rows = self._pipe(
-                *(
-                    ("HMGET", scripts.log_keys(scope)[1], "count", "created", "updated")
-                    for scope, _ in batch
-                )
+            metas = [scripts.log_keys(scope)[1] for scope, _ in batch]
+            rows = self._link.gather(
+                [(meta, ("HMGET", meta, "count", "created", "updated")) for meta in metas]
             )
             for (scope, mark), (count, created, updated) in zip(batch, rows, strict=True):
                 if count is not None:
@@ -175,32 +200,32 @@ class RedisStore(Store):
                 elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
                     infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
                 elif mark == b"ttl":
-                    self._mark(scope, "remove", "ttl")
+                    self._index.mark(scope, "remove", "ttl")
         return infos
 
+    @_bounded
     def delete(self, scope: Scope) -> Deleted:
         names_key = scripts.names_key(scope)
-        marked = self._mark_deleting(scope)
+        marked = self._index.mark_deleting(scope)
         for _ in range(_ATTEMPTS):
-            [members] = self._pipe(("SMEMBERS", names_key))
+            [members] = self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
             tensors = [scripts.tensor_key(scope, name) for name in names]
             keys = [*scripts.log_keys(scope), names_key, *tensors]
-            gone = self._script(scripts.DELETE, keys, names)
+            gone = self._link.script(scripts.DELETE, keys, names)
             if gone:
                 break
         else:
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
-        self._mark(scope, *(("remove", "deleting") if marked else ("forget",)))
+        self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         messages, *flags = gone
         chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
         return Deleted(messages, len(chunks), sum(flags))
 
     def close(self) -> None:
-        if not self._closed and self._owned:
-            self._client.close()
-        self._closed = True
+        self._link.close()
 
+    @_bounded
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
     ) -> list[bytes | None]:
@@ -210,7 +235,7 @@ class RedisStore(Store):
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
             refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
-            values += self._pipe(("MGET", *some), *refresh)[0]
+            values += self._link.run(some[0], ("MGET", *some), *refresh)[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
             batch = max(1, min(1024, fit))
@@ -218,13 +243,15 @@ class RedisStore(Store):
             self._touch(scope, tensors=True)
         return values
 
+    @_bounded
     def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
         for batch in _batches(items):
             named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
             # In one transaction: a tensor that no list names could never be deleted.
-            self._pipe(
+            self._link.run(
+                names_key,
                 ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
                 *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
                 transaction=True,
@@ -232,32 +259,28 @@ class RedisStore(Store):
         if items:
             self._touch(scope)
 
+    @_bounded
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         if not chunk_ids:
             return 0
         names = [scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids]
-        dropped, _ = self._pipe(  # in this order: a tensor that is there is always named
-            ("UNLINK", *(scripts.tensor_key(scope, name) for name in names)),
-            ("SREM", scripts.names_key(scope), *names),
-        )
+        # In this order, and not in one round trip: a tensor that is there is always named.
+        keys = [scripts.tensor_key(scope, name) for name in names]
+        [dropped] = self._link.run(keys[0], ("UNLINK", *keys))
+        names_key = scripts.names_key(scope)
+        self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
 
     def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
         try:
-            (found,) = self._pipe(("INFO", "server"))
+            [found] = self._link.run("", ("INFO", "server"))
         except StoreError:
             return "unknown"
         return str(found.get("redis_version", "unknown"))
 
     def describe(self) -> str:
-        options = self._client.connection_pool.connection_kwargs
-        database = options.get("db") or 0
-        if options.get("path"):
-            return f"unix://{quote(str(options['path']))}?db={database}"
-        tls = issubclass(self._client.connection_pool.connection_class, redis.SSLConnection)
-        host, port = options.get("host", "localhost"), options.get("port", 6379)
-        return f"{'rediss' if tls else 'redis'}://{host}:{port}/{database}"
+        return self._link.describe()
 
     # ------------------------------------------------------------------------------ inside
 
@@ -266,17 +289,19 @@ class RedisStore(Store):
         return self.ttl * 1000 if self.ttl else 0
 
     def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
-        head = [scripts.LAYOUT_VERSION, int(create)]
-        return self._script(scripts.APPEND, scripts.log_keys(scope), [*head, *arguments])
+        head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
+        keys = scripts.log_keys(scope)
+        script, given = scripts.APPEND, [*head, *arguments]
+        return self._link.script(script, keys, given, replicas=self._replicas)
 
     def _log(self, scope: Scope, *first: str) -> tuple[int, list[Any]]:
         """The count of a log that is whole, and its entries from id ``first`` on, if given."""
         for _ in range(_ATTEMPTS):
-            version, count, ttl, entries, known, answer = self._script(
+            version, count, ttl, entries, known, answer = self._link.script(
                 scripts.READ, scripts.log_keys(scope), first
             )
             if count is None and not entries and not known:
-                if self._raise_if_lost(scope):
+                if self._index.raise_if_lost(scope):
                     continue
                 return 0, []
             if version is not None and version != b"%d" % scripts.LAYOUT_VERSION:
@@ -288,77 +313,11 @@ class RedisStore(Store):
             return entries, answer
         raise ConflictError(f"{scope.key} is deleted and written by others all the time")
 
-    def _raise_if_lost(self, scope: Scope) -> bool:
-        """For a scope without keys: `LogLostError` if it should have some; True: look again."""
-        [mark] = self._pipe(("HGET", scripts.index_key(scope.namespace), scope.key))
-        if mark != b"kept":
-            return False
-        # A first message or a deletion may be on its way between the index and the keys.
-        for _ in range(5):
-            time.sleep(0.02)
-            [keys] = self._pipe(("EXISTS", *scripts.log_keys(scope)))
-            [mark] = self._pipe(("HGET", scripts.index_key(scope.namespace), scope.key))
-            if keys or mark != b"kept":
-                return True
-        raise LogLostError(
-            f"{scope.key}: the whole log was evicted or deleted by something else. "
-            "Restore a backup, or delete the scope to begin anew."
-        )
-
-    def _mark(self, scope: Scope, action: str, mark: str = "", nonce: str = "") -> Any:
-        index = scripts.index_key(scope.namespace)
-        return self._script(scripts.MARK, [index], [scope.key, action, mark, nonce])
-
-    def _mark_deleting(self, scope: Scope) -> bool:
-        """False on a server that is full: it takes no mark, but must not keep one from deleting."""
-        try:
-            self._pipe(("HSET", scripts.index_key(scope.namespace), scope.key, "deleting"))
-        except StoreUnavailableError as error:
-            if isinstance(error.__cause__, redis.exceptions.OutOfMemoryError):
-                return False
-            raise
-        return True
-
     def _touch(self, scope: Scope, *, tensors: bool = False) -> None:
         if self.ttl:
-            self._script(scripts.TOUCH, scripts.log_keys(scope), [self._ttl_ms])
+            self._link.script(scripts.TOUCH, scripts.log_keys(scope), [self._ttl_ms])
             if tensors:
-                self._script(scripts.LIST_TENSORS, [scripts.names_key(scope)], [self._ttl_ms])
-
-    def _script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        call = (len(keys), *keys, *arguments)
-        with self._translated():
-            try:
-                return self._client.execute_command("EVALSHA", digest, *call)
-            except redis.exceptions.NoScriptError:
-                return self._client.execute_command("EVAL", script, *call)
-
-    def _pipe(self, *commands: tuple[Any, ...], transaction: bool = False) -> list[Any]:
-        """The answers to several commands, sent in one round trip."""
-        with self._translated(), self._client.pipeline(transaction=transaction) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(pipe.execute())
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        if self._closed:
-            raise StoreUnavailableError(f"{self.describe()} was closed: open it again")
-        try:
-            yield
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise StoreUnavailableError(
-                f"Redis at {self.describe()} cannot be reached: {error}"
-            ) from error
-        except redis.RedisError as error:
-            if "WRONGTYPE" in str(error):
-                raise StoreFormatError(
-                    f"Redis at {self.describe()}: a key of ours holds something else"
-                ) from error
-            raise StoreUnavailableError(
-                f"Redis at {self.describe()} refused: {str(error)[-200:]}"
-            ) from error
+                self._link.script(scripts.LIST_TENSORS, [scripts.names_key(scope)], [self._ttl_ms])
 
 
 def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
@@ -379,3 +338,12 @@ def _version(scope: Scope, version: bytes) -> str:
         f"{scope.key} has layout version {version.decode('ascii', 'replace')}; this release reads "
         f"{scripts.LAYOUT_VERSION}. Use the release that wrote it, or a newer one."
     )
+
+
+def _split(url: str) -> tuple[str, dict[str, str]]:
+    """The URL for redis-py, and the options that are ours."""
+    place, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
+    theirs = [(name, value) for name, value in pairs if name not in ours]
+    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours

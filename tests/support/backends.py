@@ -1,0 +1,119 @@
+"""Places to store, each as the contract suite sees it."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+
+from vist2_memory.store import InMemoryStore, Scope, Store, open_store
+from vist2_memory.store.sqlite import SQLiteStore
+from vist2_memory.types import Message
+
+
+def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
+    return Message("user", text, id=f"m{number}", turn=f"t{number}", time=1.5)
+
+
+class Backend:
+    """One place to store; every `open` is another client of it."""
+
+    def __init__(self) -> None:
+        self.namespace = f"test {uuid.uuid4().hex}"
+        self.now = 1_700_000_000.0
+        self._opened: list[Store] = []
+
+    def scope(self, name: str = "cats") -> Scope:
+        return Scope(self.namespace, "session", name)
+
+    def open(self, ttl: int | None = None) -> Store:
+        store = self._open(ttl)
+        self._opened.append(store)
+        return store
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+    def _open(self, ttl: int | None) -> Store:
+        raise NotImplementedError
+
+    def leftovers(self) -> list[str]:
+        """All that is stored of this test's namespace, in any form."""
+        raise NotImplementedError
+
+
+class InMemory(Backend):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = InMemoryStore(clock=lambda: self.now)
+
+    def _open(self, ttl: int | None) -> Store:
+        self.store.ttl = ttl
+        return self.store
+
+    def leftovers(self) -> list[str]:
+        return [str(scope) for scope in self.store._shelves]
+
+
+class SQLite(Backend):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def _open(self, ttl: int | None) -> Store:
+        return SQLiteStore(self.path, ttl=ttl, clock=lambda: self.now)
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+    def leftovers(self) -> list[str]:
+        return [
+            f"{table}: {row}"
+            for table in ("scopes", "messages", "tensors")
+            for row in self.execute(f"SELECT * FROM {table}")
+        ]
+
+
+class Redis(Backend):
+    """``client`` looks at what a store did through ``url``."""
+
+    def __init__(self, url: str, client: redis.Redis | RedisCluster) -> None:
+        super().__init__()
+        self.url = url
+        self.client: Any = client
+
+    def _open(self, ttl: int | None) -> Store:
+        # A deadline that a crowded machine keeps too.
+        return open_store(f"{self.url}{'&' if '?' in self.url else '?'}deadline=30", ttl=ttl)
+
+    def keys(self, part: str = "") -> list[bytes]:
+        tag = self.namespace.replace(" ", "%20")
+        return sorted(self.client.scan_iter(match=f"*{tag}*{part}", count=1000))
+
+    def remove(self, keys: list[bytes]) -> None:
+        for key in keys:
+            self.client.delete(key)
+
+    def leftovers(self) -> list[str]:
+        return [key.decode() for key in self.keys()]
+
+    def close(self) -> None:
+        super().close()
+        self.remove(self.keys())
+        self.client.close()
+
+
+def cluster_client(url: str) -> RedisCluster:
+    """redis-py's own client for a redis+cluster:// URL."""
+    places = url.partition("://")[2].split(",")
+    nodes = [ClusterNode(host, int(port)) for host, port in (p.split(":") for p in places)]
+    return RedisCluster(startup_nodes=nodes)

@@ -1,0 +1,52 @@
+"""A writer that is to be killed, for `multiprocessing`: it must be importable."""
+
+from __future__ import annotations
+
+import itertools
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from vist2_memory.store import Scope, Store, codec, open_store
+from vist2_memory.types import Message, VisualTokens
+
+FINGERPRINT = "f"
+CHUNKS = 3
+
+
+def turn(number: int) -> list[Message]:
+    return [
+        Message("user", f"What is {number}?", id=f"{number}:q", turn=str(number)),
+        Message("assistant", f"It is {number}.", id=f"{number}:a", turn=str(number)),
+    ]
+
+
+def chunk_id(number: int, chunk: int) -> str:
+    return f"{number}-{chunk}"
+
+
+def write_turns(url: str, namespace: str, name: str, acknowledged: Connection) -> None:
+    """Write turns and their tensors until killed; each number is sent once it is acknowledged."""
+    scope = Scope(namespace, "session", name)
+    store = open_store(url)
+    for number in itertools.count():
+        store.append(scope, turn(number), expected=2 * number)
+        acknowledged.send(number)
+        values = np.full((64, 256), number, dtype=np.float32)
+        tokens = [
+            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT) for chunk in range(CHUNKS)
+        ]
+        store.put_many(scope, FINGERPRINT, {t.chunk_id: codec.encode(t, scope) for t in tokens})
+
+
+def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
+    """Every turn is whole, none that was acknowledged is missing, every tensor is readable."""
+    messages = store.read(scope)
+    turns = len(messages) // 2
+    assert messages == [message for number in range(turns) for message in turn(number)]
+    assert acknowledged <= turns <= acknowledged + 1
+    ids = [chunk_id(number, chunk) for number in range(turns) for chunk in range(CHUNKS)]
+    for asked, data in zip(ids, store.get_many(scope, FINGERPRINT, ids), strict=True):
+        if data is not None:
+            found = codec.decode(data, scope=scope, fingerprint=FINGERPRINT, chunk_id=asked)
+            assert (found.values == int(asked.split("-")[0])).all()
