@@ -25,12 +25,12 @@ SEED = "--seed 12345"
 RUNS = {
     "demo": "demo",
     "readback": "eval readback --data DATA/prose/dev.jsonl.xz --chunks 100 --by-kind",
-    "recall-300": f"eval recall --conversations 60 {SEED} --history 300",
-    "recall-1000": f"eval recall --conversations 40 {SEED} --history 1000",
-    "recall-2000": f"eval recall --conversations 20 {SEED} --history 2000",
-    "recall-4000": f"eval recall --conversations 6 {SEED} --history 4000",
+    "recall-300": f"eval recall --conversations 40 {SEED} --history 300",
+    "recall-1000": f"eval recall --conversations 12 {SEED} --history 1000",
+    "recall-2000": f"eval recall --conversations 10 {SEED} --history 2000",
+    "recall-4000": f"eval recall --conversations 5 {SEED} --history 4000",
     "dialogues-1000": "eval recall --kind dialogues --data DATA/dialogues/sgd-test.jsonl.xz "
-    f"--conversations 24 {SEED} --history 1000",
+    f"--conversations 12 {SEED} --history 1000",
 }
 """The commands, after ``vist2`` and without ``--json``."""
 

@@ -1,9 +1,9 @@
 """How hosted models look at images: the page that suits each, and what it costs.
 
-The measures are the providers' published rules for the models named, not measurements (newer
-generations count otherwise); a page is drawn so that none of
-them scales it, because that would blur small type. Type is 12 pixels, a third larger than what
-trained readers take, and 15 for Gemini, whose tokens cover more pixels each. Knows no network.
+The measures are the providers' published rules for the models named, not measurements; newer
+generations count otherwise. A page is drawn so that none of them scales it, because that would blur
+small type. Type is 12 pixels, a third larger than what trained readers take, and 15 for Gemini,
+whose tokens cover more pixels each. Knows no network.
 """
 
 from __future__ import annotations
