@@ -26,7 +26,7 @@ RUNS = {
     "demo": "demo",
     "readback": "eval readback --data DATA/prose/dev.jsonl.xz --chunks 100 --by-kind",
     "recall-300": f"eval recall --conversations 40 {SEED} --history 300",
-    "recall-1000": f"eval recall --conversations 12 {SEED} --history 1000",
+    "recall-1000": f"eval recall --conversations 20 {SEED} --history 1000",
     "recall-2000": f"eval recall --conversations 10 {SEED} --history 2000",
     "recall-4000": f"eval recall --conversations 5 {SEED} --history 4000",
     "dialogues-1000": "eval recall --kind dialogues --data DATA/dialogues/sgd-test.jsonl.xz "
