@@ -210,6 +210,33 @@ def test_tensors_of_other_weights_pages_or_numbers_are_misses(
             engine.items(replace(context, visual=tuple(first.encode([chunk]))))
 
 
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("gemma3", {"mm_tokens_per_image": 4}),
+        ("internvl", {"vision_feature_layer": -2}),
+        ("internvl", {"projector_hidden_act": "relu"}),
+    ],
+)
+def test_settings_beside_the_towers_own_are_of_the_fingerprint(
+    vlm: Callable[[str], SmallVLM],
+    vlm_folder: Callable[[str], Path],
+    tmp_path: Path,
+    kind: str,
+    setting: dict[str, Any],
+) -> None:
+    other = SmallVLM(changed(vlm_folder(kind), tmp_path / "m", "config.json", **setting), kind)
+    assert other.spec.fingerprint != vlm(kind).spec.fingerprint
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_same_model_in_another_folder_has_the_same_fingerprint(
+    vlm: Callable[[str], SmallVLM], vlm_folder: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    other = SmallVLM(changed(vlm_folder(kind), tmp_path / "m", "config.json"), kind)
+    assert other.spec.fingerprint == vlm(kind).spec.fingerprint
+
+
 def test_a_page_of_another_width_is_refused(vlm: Callable[[str], SmallVLM]) -> None:
     engine = vlm(KIND)
     chunks = chunks_of(TEXT)

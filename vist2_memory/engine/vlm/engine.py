@@ -89,9 +89,7 @@ class VLMEngine(Engine):
         self._template = ChatTemplate(
             folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
         )
-        vision = parts.model.config.vision_config.to_dict()
-        vision.pop("transformers_version", None)
-        seeing = (parts.image_processor.to_dict(), vision)
+        seeing = (parts.image_processor.to_dict(), _settings(parts.model.config))
         weights = weights_digest(self.family.tower_modules)
         text: Any = parts.model.config.get_text_config()
         positions: int = text.max_position_embeddings
@@ -217,6 +215,15 @@ class VLMEngine(Engine):
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
         )
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """All of a model's config but its language model's: what is pooled, shuffled and taken from
+    which layer stands beside the tower's own part."""
+    settings: dict[str, Any] = config.to_dict()
+    for name in ("text_config", "transformers_version", "_name_or_path"):
+        settings.pop(name, None)
+    return settings
 
 
 def _digest(*parts: object) -> str:
