@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,12 @@ from vist2_memory.cli import app
 from vist2_memory.engine.catalog import find_model, open_engine
 from vist2_memory.engine.loading import weights_digest
 from vist2_memory.engine.vlm.engine import VLMEngine
-from vist2_memory.errors import ContextOverflowError, ModelError, ModelNotFoundError
+from vist2_memory.errors import (
+    ContextOverflowError,
+    InvalidInputError,
+    ModelError,
+    ModelNotFoundError,
+)
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import MARKS
@@ -175,6 +181,28 @@ def test_a_question_that_is_too_long_is_refused(vlm: Callable[[str], SmallVLM]) 
     engine = vlm(KIND)
     with pytest.raises(ContextOverflowError, match="shorten"):
         list(engine.generate(Context("", (), f"{MARKS['user']}{'x' * 5000}"), GenerationParams()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": "bf16"}, {"keep_recent": -1}, {"verbatim_tokens": -1}, {"chunk_tokens": 0}],
+)
+def test_options_of_no_sense_are_refused_by_name(
+    vlm_folder: Callable[[str], Path], options: dict[str, Any]
+) -> None:
+    [(name, value)] = options.items()
+    with pytest.raises(InvalidInputError, match=re.escape(f"{name}={value!r}")):
+        SmallVLM(vlm_folder(KIND), KIND, **options)
+
+
+def test_the_tokenizers_end_of_a_turn_ends_an_answer_too(
+    vlm: Callable[[str], SmallVLM], vlm_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    [start] = vlm(KIND).tokenizer.encode_template("<|endoftext|>")
+    folder = changed(
+        vlm_folder(KIND), tmp_path / "m", "generation_config.json", eos_token_id=start
+    )
+    assert SmallVLM(folder, KIND)._stop_ids == {start, *vlm(KIND)._stop_ids}
 
 
 # Tensors of others
