@@ -80,13 +80,15 @@ class Context:
     ``pinned`` is text that is never folded (system prompt, tool schemas), ``visual`` the memory,
     and ``tail`` the written-down transcript after the last fold, ending with the mark of the role
     whose turn it is to speak. ``sources`` are the chunks that ``visual`` stands for, in the same
-    order, for engines that put a part of their text beside them.
+    order, for engines that put a part of their text beside them. ``speaks`` says whose words
+    ``tail`` begins with, where it begins inside a message.
     """
 
     pinned: str
     visual: tuple[VisualTokens, ...]
     tail: str
     sources: tuple[Chunk, ...] = ()
+    speaks: Role = "assistant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from vist2_memory import verbatim
 from vist2_memory.engine.sampling import Picker
 from vist2_memory.engine.vlm.cache import PageCache
 from vist2_memory.engine.vlm.engine import VLMEngine
-from vist2_memory.engine.vlm.words import Turn, speaker, turns
+from vist2_memory.engine.vlm.words import Turn, turns
+from vist2_memory.text.transcript import speaker
 from vist2_memory.types import Chunk, Context, GenerationEvent, GenerationParams, VisualTokens
 
 
@@ -111,7 +112,7 @@ class Reference:
         texts = [chunk.text for chunk in context.sources]
         found = [verbatim.find(text) for text in texts]
         note = verbatim.note(found, 512, self._engine.chunker.count)
-        return turns(context.pinned, len(texts), note, context.tail, speaker(texts))
+        return turns(context.pinned, len(texts), note, context.tail, context.speaks)
 
 
 def _message(turn: Turn) -> dict[str, Any]:
@@ -171,5 +172,6 @@ def after_fold(context: Context, chunk: Chunk, visual: VisualTokens, said: str) 
         context,
         visual=(*context.visual, visual),
         sources=(*context.sources, chunk),
+        speaks=speaker(chunk.text) or context.speaks,
         tail=(context.tail + said).removeprefix(chunk.text),
     )

@@ -172,6 +172,15 @@ def test_estimated_tokens_cover_the_text() -> None:
     assert "\ue00f3" in [text[a:b] for a, b in spans]
 
 
+@pytest.mark.parametrize("blank", ["\n", "\r", "\t \n", " ", "\x85", "\u2028"])
+def test_white_space_without_end_is_cut_into_pages(blank: str) -> None:
+    session = small().session("a")
+    for text in (f"before{blank * 2000}after", "We walked along the harbour. " * 100):
+        session.add("user", text)
+    assert len(session.deliver().pages) == len({chunk.id for chunk in session.chunks()})
+    assert whole(session).count(blank) >= 2000
+
+
 def test_a_page_of_short_lines_is_cut_where_it_is_full() -> None:
     engine = PageEngine(SMALL)
     chunks = engine.chunker.cut_all("a\n" * 500)

@@ -13,6 +13,7 @@ from vist2_memory.text.transcript import (
     RESERVED,
     escape,
     read,
+    speaker,
     unescape,
     write,
     write_message,
@@ -69,3 +70,9 @@ def test_text_before_the_first_mark_is_refused() -> None:
 def test_each_role_has_a_mark_of_its_own() -> None:
     assert set(MARKS) == set(ROLES)
     assert len(set(MARKS.values()) | {ESCAPE}) == len(ROLES) + 1
+
+
+def test_the_last_mark_says_who_speaks() -> None:
+    assert speaker("and so on") is None
+    assert speaker(write([("user", "a"), ("tool", "b\ue000"), ("assistant", "")])) == "assistant"
+    assert speaker(write([("user", "a"), ("tool", "b\ue000")])) == "tool"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
@@ -11,13 +14,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from tests.support.memories import HOSTILE
 from tests.support.vlm import SmallVLM
 from tests.support.vlm_families import SAMPLES
+from vist2_memory import VisualMemory
 from vist2_memory.engine.vlm.chat import Item
 from vist2_memory.engine.vlm.tokenizer import ChatTokenizer
-from vist2_memory.engine.vlm.words import PAGES_END, PAGES_FOLLOW, Turn, speaker, turns
+from vist2_memory.engine.vlm.words import PAGES_END, PAGES_FOLLOW, Turn, turns
 from vist2_memory.errors import ModelError
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import MARKS, write_message
-from vist2_memory.types import Chunk, Context
+from vist2_memory.types import Chunk, Context, GenerationParams
 
 pytest_plugins = ("tests.support.vlm_fixtures",)
 
@@ -60,9 +64,31 @@ def test_an_answer_that_was_cut_goes_on_where_it_was_cut() -> None:
 
 def test_a_message_that_was_cut_is_its_speakers() -> None:
     tail = f"rest of mine.{MARKS['assistant']}I see.{ASK}"
-    said, _ = turns("", 1, "", tail, speaker([f"{MARKS['user']}The beginning and the "]))
+    said, _ = turns("", 1, "", tail, "user")
     assert [turn.role for turn in said] == ["user", "assistant", "user"]
     assert said[0].text.endswith("rest of mine.")
+
+
+def test_a_message_whose_beginning_found_no_room_is_its_speakers(
+    vlm: Callable[[str], SmallVLM],
+) -> None:
+    engine = SmallVLM(vlm("qwen2_5_vl").folder, "qwen2_5_vl")
+    page = engine.cost(chunk_of(engine, "A page."))
+    engine.spec = replace(engine.spec, max_visual_tokens=4 * page)
+    with VisualMemory.open("memory://", model=engine) as memory:
+        memory.collection("books").add_documents(["The ferry leaves at nine."])
+        session = memory.session("a")
+        session.add("user", "We walked along the old harbour again. " * 20, turn="1")
+        books = [memory.collection("books")]
+        question = session.messages()[0].text
+        session.ask(question, turn="1", include=books, params=GenerationParams(max_tokens=1))
+        cut = session.chunks()
+    [context] = engine.contexts
+    _, *own = context.sources
+    assert own == cut[-len(own) :]
+    assert not any(MARKS["user"] in chunk.text for chunk in own)
+    written = engine.tokenizer.decode([i for i in engine.items(context) if isinstance(i, int)])
+    assert PAGES_END + context.tail.removesuffix(MARKS["assistant"]) in written
 
 
 def test_turns_alternate_and_a_tool_speaks_as_the_user() -> None:
@@ -103,6 +129,21 @@ def test_an_answer_shows_no_special_token(vlm: Callable[[str], SmallVLM], kind: 
     never = set(engine._never.tolist())
     assert engine.tokenizer.special_ids - engine._stop_ids <= never
     assert not engine._stop_ids & never
+
+
+def test_an_answer_never_holds_the_sign_for_an_image_however_it_is_marked(
+    vlm: Callable[[str], SmallVLM], tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(vlm("qwen2_5_vl").folder, folder)
+    path = folder / "tokenizer.json"
+    written = json.loads(path.read_text())
+    for token in written["added_tokens"]:
+        token["special"] = token["content"] != "<|image_pad|>"
+    path.write_text(json.dumps(written))
+    engine = SmallVLM(folder, "qwen2_5_vl")
+    assert engine.family.image_token_id not in engine.tokenizer.special_ids
+    assert engine.family.image_token_id in engine._never.tolist()
 
 
 def test_a_vocabulary_that_spells_a_control_writes_it_letter_by_letter() -> None:

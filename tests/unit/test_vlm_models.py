@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,12 @@ from vist2_memory.cli import app
 from vist2_memory.engine.catalog import find_model, open_engine
 from vist2_memory.engine.loading import weights_digest
 from vist2_memory.engine.vlm.engine import VLMEngine
-from vist2_memory.errors import ContextOverflowError, ModelError, ModelNotFoundError
+from vist2_memory.errors import (
+    ContextOverflowError,
+    InvalidInputError,
+    ModelError,
+    ModelNotFoundError,
+)
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import MARKS
@@ -177,6 +183,28 @@ def test_a_question_that_is_too_long_is_refused(vlm: Callable[[str], SmallVLM]) 
         list(engine.generate(Context("", (), f"{MARKS['user']}{'x' * 5000}"), GenerationParams()))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": "bf16"}, {"keep_recent": -1}, {"verbatim_tokens": -1}, {"chunk_tokens": 0}],
+)
+def test_options_of_no_sense_are_refused_by_name(
+    vlm_folder: Callable[[str], Path], options: dict[str, Any]
+) -> None:
+    [(name, value)] = options.items()
+    with pytest.raises(InvalidInputError, match=re.escape(f"{name}={value!r}")):
+        SmallVLM(vlm_folder(KIND), KIND, **options)
+
+
+def test_the_tokenizers_end_of_a_turn_ends_an_answer_too(
+    vlm: Callable[[str], SmallVLM], vlm_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    [start] = vlm(KIND).tokenizer.encode_template("<|endoftext|>")
+    folder = changed(
+        vlm_folder(KIND), tmp_path / "m", "generation_config.json", eos_token_id=start
+    )
+    assert SmallVLM(folder, KIND)._stop_ids == {start, *vlm(KIND)._stop_ids}
+
+
 # Tensors of others
 
 
@@ -208,6 +236,33 @@ def test_tensors_of_other_weights_pages_or_numbers_are_misses(
         assert np.array_equal(context.visual[0].values, engine.encode([chunk])[0].values)
         with pytest.raises(ModelError, match="were made by"):
             engine.items(replace(context, visual=tuple(first.encode([chunk]))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("gemma3", {"mm_tokens_per_image": 4}),
+        ("internvl", {"vision_feature_layer": -2}),
+        ("internvl", {"projector_hidden_act": "relu"}),
+    ],
+)
+def test_settings_beside_the_towers_own_are_of_the_fingerprint(
+    vlm: Callable[[str], SmallVLM],
+    vlm_folder: Callable[[str], Path],
+    tmp_path: Path,
+    kind: str,
+    setting: dict[str, Any],
+) -> None:
+    other = SmallVLM(changed(vlm_folder(kind), tmp_path / "m", "config.json", **setting), kind)
+    assert other.spec.fingerprint != vlm(kind).spec.fingerprint
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_same_model_in_another_folder_has_the_same_fingerprint(
+    vlm: Callable[[str], SmallVLM], vlm_folder: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    other = SmallVLM(changed(vlm_folder(kind), tmp_path / "m", "config.json"), kind)
+    assert other.spec.fingerprint == vlm(kind).spec.fingerprint
 
 
 def test_a_page_of_another_width_is_refused(vlm: Callable[[str], SmallVLM]) -> None:

@@ -31,14 +31,15 @@ MAX_TEXT_TOKENS = 64_000
 """Estimated tokens of text that may stand beside them."""
 _PAGES_IN_MEMORY = 128
 
-_PIECE = re.compile(rf"{ESCAPE}.| ?[A-Za-z\u00c0-\u024f]{{1,8}}|\d{{1,3}}|\s+|.", re.DOTALL)
+_PIECE = re.compile(rf"{ESCAPE}.| ?[A-Za-z\u00c0-\u024f]{{1,8}}|\d{{1,3}}|[ \t]+|.", re.DOTALL)
 
 
 class EstimatedTokenizer:
     """A rule of thumb in the place of a provider's tokenizer, which is not to be had here.
 
-    A token is up to eight letters with the space before them, three digits, a run of white space,
-    or any other character: about four characters of English.
+    A token is up to eight letters with the space before them, three digits, a run of spaces and
+    tabs, or any other character, a newline among them (so that no token is longer than a page):
+    about four characters of English.
     """
 
     def spans(self, text: str) -> Sequence[tuple[int, int]]:

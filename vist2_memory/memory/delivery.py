@@ -108,7 +108,5 @@ def _recent(state: Transcript) -> list[Said]:
     tail = state.tail
     if not tail or tail[0] in MARKS.values():
         return [Said(role, text) for role, text in read(tail)]
-    before = state.text[: state.tail_start]
-    mark = max(MARKS.values(), key=before.rfind)
-    (role, text), *rest = read(mark + tail)
+    (role, text), *rest = read(MARKS[state.speaks] + tail)
     return [Said(role, text, continued=True), *(Said(role, text) for role, text in rest)]

@@ -402,4 +402,5 @@ class Session:
                 left_out_tokens=sum(chunk.tokens for chunk in left_out),
             )
 
-        return Context(state.pinned, visual, state.prompt(), tuple(sources)), finish
+        context = Context(state.pinned, visual, state.prompt(), tuple(sources), state.speaks)
+        return context, finish

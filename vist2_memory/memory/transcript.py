@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vist2_memory.text.chunking import Chunker, chunk_id
-from vist2_memory.text.transcript import MARKS, write_message
-from vist2_memory.types import Chunk, Message
+from vist2_memory.text.transcript import MARKS, speaker, write_message
+from vist2_memory.types import Chunk, Message, Role
 
 
 @dataclass
@@ -33,6 +33,11 @@ class Transcript:
     def tail(self) -> str:
         """What lies after the last chunk; it stays text."""
         return self.text[self.tail_start :]
+
+    @property
+    def speaks(self) -> Role:
+        """Who speaks where the tail begins, if it begins inside a message."""
+        return speaker(self.text[: self.tail_start]) or "assistant"
 
     def take(self, messages: Iterable[Message]) -> None:
         """Take up messages as the log holds them.

@@ -83,6 +83,12 @@ def read(transcript: str) -> Iterator[tuple[Role, str]]:
         yield _ROLES[mark], unescape(content)
 
 
+def speaker(transcript: str) -> Role | None:
+    """Who speaks where ``transcript`` ends; None where nobody was named yet."""
+    last = max(MARKS.values(), key=transcript.rfind)
+    return _ROLES[last] if last in transcript else None
+
+
 def printed(transcript: str) -> str:
     """``transcript`` as it is laid out in print: messages begin lines, escapes are spelt out.
 

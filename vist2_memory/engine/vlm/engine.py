@@ -30,9 +30,10 @@ from vist2_memory.engine.vlm.chat import ChatTemplate, Item
 from vist2_memory.engine.vlm.families import find_family
 from vist2_memory.engine.vlm.loading import load_parts, model_name
 from vist2_memory.engine.vlm.pages import open_press
-from vist2_memory.engine.vlm.words import speaker, turns
-from vist2_memory.errors import ContextOverflowError, ModelError
+from vist2_memory.engine.vlm.words import turns
+from vist2_memory.errors import ContextOverflowError, InvalidInputError, ModelError
 from vist2_memory.sketch.page import PageGeometry
+from vist2_memory.text.transcript import speaker
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -51,6 +52,7 @@ ENCODE_BATCH = 8
 """Pages that go through the tower at once."""
 KEEP_RECENT = 1024
 VERBATIM_TOKENS = 512
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class VLMEngine(Engine):
@@ -73,8 +75,10 @@ class VLMEngine(Engine):
         text is printed (default: the family's own). ``chunk_tokens``: text tokens a page (default:
         about what it holds). ``keep_recent``: newest text tokens that stay text.
         ``verbatim_tokens``: room for strings beside the pages, 0 for none. Raises ``ModelError``
-        for a model without adapter or without its parts, and ``InvalidInputError`` for a device.
+        for a model without adapter or without its parts, and ``InvalidInputError`` for a device, a
+        dtype or a number of tokens that cannot be used.
         """
+        _check(dtype, chunk_tokens, keep_recent, verbatim_tokens)
         press = open_press(folder, page, chunk_tokens)
         self.tokenizer, self.renderer, self.chunker = (
             press.tokenizer,
@@ -89,9 +93,7 @@ class VLMEngine(Engine):
         self._template = ChatTemplate(
             folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
         )
-        vision = parts.model.config.vision_config.to_dict()
-        vision.pop("transformers_version", None)
-        seeing = (parts.image_processor.to_dict(), vision)
+        seeing = (parts.image_processor.to_dict(), _settings(parts.model.config))
         weights = weights_digest(self.family.tower_modules)
         text: Any = parts.model.config.get_text_config()
         positions: int = text.max_position_embeddings
@@ -114,7 +116,8 @@ class VLMEngine(Engine):
         self._strings = lru_cache(maxsize=4096)(verbatim.find)
         self._stop_ids = parts.stop_ids
         unknown = range(len(self.tokenizer), text.vocab_size)
-        never = {*self.tokenizer.special_ids, *unknown} - self._stop_ids
+        steering = {*self.tokenizer.special_ids, self.family.image_token_id}
+        never = {*steering, *unknown} - self._stop_ids
         self._never = torch.tensor(sorted(never), device=on)
         self._positions = positions
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)
@@ -150,7 +153,7 @@ class VLMEngine(Engine):
                 )
         strings = [self._strings(text) for text in sources] if self._verbatim_tokens else []
         note = verbatim.note(strings, self._verbatim_tokens, self.chunker.count) if strings else ""
-        said, answer = turns(context.pinned, len(visual), note, context.tail, speaker(sources))
+        said, answer = turns(context.pinned, len(visual), note, context.tail, context.speaks)
         return self._template.items(said, visual, answer)
 
     def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
@@ -194,6 +197,7 @@ class VLMEngine(Engine):
                         visual=(*now.visual, visual),
                         tail=tail.removeprefix(chunk.text),
                         sources=(*now.sources, chunk),
+                        speaks=speaker(chunk.text) or now.speaks,
                     )
                     logits, folds = cache.become(self.items(now)), folds + 1
                     recent = self.chunker.count(now.tail)
@@ -217,6 +221,31 @@ class VLMEngine(Engine):
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
         )
+
+
+def _check(
+    dtype: str | None, chunk_tokens: int | None, keep_recent: int, verbatim_tokens: int
+) -> None:
+    """Raise ``InvalidInputError`` for options of no sense, before anything is loaded."""
+    if dtype not in (None, *DTYPES):
+        raise InvalidInputError(f"dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}")
+    numbers = (
+        ("chunk_tokens", chunk_tokens, 1),
+        ("keep_recent", keep_recent, 0),
+        ("verbatim_tokens", verbatim_tokens, 0),
+    )
+    for name, value, least in numbers:
+        if value is not None and value < least:
+            raise InvalidInputError(f"{name}={value!r} is not allowed: it must be {least} or more")
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """All of a model's config but its language model's: what is pooled, shuffled and taken from
+    which layer stands beside the tower's own part."""
+    settings: dict[str, Any] = config.to_dict()
+    for name in ("text_config", "transformers_version", "_name_or_path"):
+        settings.pop(name, None)
+    return settings
 
 
 def _digest(*parts: object) -> str:

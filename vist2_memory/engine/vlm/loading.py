@@ -64,11 +64,10 @@ def load_parts(folder: Path, device: torch.device, dtype: str) -> Parts:
 
 
 def _stop_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """What ends an answer, by the generation config, or else by the tokenizer."""
+    """What ends an answer, by the generation config and by the tokenizer: where a config names only
+    the end of a text, the tokenizer names the end of a turn."""
     named = model.generation_config.eos_token_id
-    if named is None:
-        named = tokenizer.eos_token_id
-    ids = named if isinstance(named, list) else [named]
+    ids = [*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id]
     return frozenset(int(i) for i in ids if i is not None)
 
 

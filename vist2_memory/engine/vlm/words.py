@@ -5,8 +5,6 @@ Knows no template, no tokens and no model.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -26,8 +24,6 @@ PAGES_FOLLOW = "What was said and read so far stands on these pages, oldest firs
 GOES_ON = "The conversation goes on."
 PAGES_END = f"The pages end here. {GOES_ON}\n\n"
 
-_ROLES: dict[str, Role] = {mark: role for role, mark in MARKS.items()}
-_MARK = re.compile(f"[{''.join(_ROLES)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +36,6 @@ class Turn:
     before: str = ""
 
 
-def speaker(chunks: Iterable[str]) -> Role:
-    """Who speaks where the transcript goes on after ``chunks``."""
-    for text in reversed(list(chunks)):
-        if found := _MARK.findall(text):
-            return _ROLES[found[-1]]
-    return "assistant"
-
-
 def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[list[Turn], str]:
     """The chat up to the answer, and the beginning of the answer.
 
@@ -57,7 +45,7 @@ def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[
     out: list[Turn] = []
     if pinned:
         out.append(Turn("system", "\n\n".join(text for _, text in read(pinned))))
-    if tail[:1] not in _ROLES:
+    if tail[:1] not in MARKS.values():
         tail = MARKS[speaks] + tail
     said = list(read(tail))
     answer = said.pop()[1] if said[-1][0] == "assistant" else ""
