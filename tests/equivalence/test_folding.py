@@ -23,6 +23,7 @@ from vist2_memory.model.masks import (
 )
 from vist2_memory.text.transcript import MARKS
 from vist2_memory.training.batches import Block, Sample, collate
+from vist2_memory.training.forms import Sketches
 from vist2_memory.types import Chunk, ChunkFolded, Context, GenerationParams, VisualTokens
 
 pytest_plugins = ("tests.support.fixtures",)
@@ -72,7 +73,9 @@ def in_one_pass(
         pinned=token_ids(context.pinned),
     )
     sample.blocks[0].weights[1] = 1.0  # type: ignore[index]  # a batch without a target is none
-    batch = collate([sample], engine.processor.renderer, engine.model.config.visual_token_id, 9)
+    batch = collate(
+        [sample], Sketches(engine.processor.renderer), engine.model.config.visual_token_id, 9
+    )
     with torch.no_grad():
         out = engine.model(
             input_ids=batch.input_ids,

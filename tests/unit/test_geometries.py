@@ -144,7 +144,7 @@ def test_the_ratio_is_part_of_every_name_that_tensors_and_cuts_go_by(folder: Pat
 
 def test_an_engine_that_was_passed_in_has_its_ratio_already(folder: Path) -> None:
     engine = TorchEngine(folder, ratio=4.1, device="cpu")
-    with pytest.raises(InvalidInputError, match=r"ratio=2\.4 is chosen where the engine is made"):
+    with pytest.raises(InvalidInputError, match=r"ratio=2\.4 is chosen where an engine is made"):
         VisualMemory.open("memory://", model=engine, ratio=2.4)
 
 

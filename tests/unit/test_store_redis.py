@@ -16,8 +16,8 @@ from tests.support.backends import cluster_client
 from tests.support.redis_servers import Cluster, Doors
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store import Scope, open_store
-from vist2_memory.store.redis import RedisStore
-from vist2_memory.store.redis.servers import SentinelServers
+from vist2_memory.store.redis import RedisStore, link
+from vist2_memory.store.redis.servers import SentinelServers, exchange
 from vist2_memory.store.redis.urls import servers_of_url
 from vist2_memory.types import Message
 
@@ -40,6 +40,27 @@ def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
 def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=f"unix://{tmp_path}/redis.sock"):
         open_store(f"unix://{tmp_path}/redis.sock")
+
+
+def test_a_server_that_still_loads_its_data_is_waited_for(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def loading(client: Any, commands: Any) -> Any:
+        asked.append(commands)
+        if len(asked) < 3:
+            raise redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory")
+        return exchange(client, commands)
+
+    monkeypatch.setattr(link, "exchange", loading)
+    open_store(redis_server.url).close()
+    assert len(asked) == 3
+
+    del asked[:]
+    monkeypatch.setattr(link, "_pauses", lambda: iter([5.0]))
+    with pytest.raises(StoreUnavailableError, match="loading the dataset"):
+        open_store(f"{redis_server.url}?deadline=1")
 
 
 def test_a_server_that_is_full_or_locked_says_so(redis_server: Any) -> None:

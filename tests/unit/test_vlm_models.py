@@ -199,9 +199,7 @@ def test_the_tokenizers_end_of_a_turn_ends_an_answer_too(
     vlm: Callable[[str], SmallVLM], vlm_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     [start] = vlm(KIND).tokenizer.encode_template("<|endoftext|>")
-    folder = changed(
-        vlm_folder(KIND), tmp_path / "m", "generation_config.json", eos_token_id=start
-    )
+    folder = changed(vlm_folder(KIND), tmp_path / "m", "generation_config.json", eos_token_id=start)
     assert SmallVLM(folder, KIND)._stop_ids == {start, *vlm(KIND)._stop_ids}
 
 

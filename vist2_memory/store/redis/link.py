@@ -19,6 +19,7 @@ import redis
 from redis.exceptions import (
     AskError,
     AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
     ExecAbortError,
     MaxConnectionsError,
@@ -49,9 +50,16 @@ class Link:
         self._closed = False
 
     def check(self) -> None:
-        """Raise unless the servers answer now; nothing is tried again."""
+        """Raise unless the servers answer now; one that still loads its data is waited for."""
         with deadline(self._seconds), self._translated():
-            self._once("", [("PING",)], transaction=False)
+            for pause in _pauses():
+                try:
+                    self._once("", [("PING",)], transaction=False)
+                    return
+                except BusyLoadingError:
+                    if remaining() <= pause:
+                        raise
+                    time.sleep(pause)
 
     def run(self, key: str, *commands: Command, transaction: bool = False) -> list[Any]:
         """The replies to ``commands``, all about keys in the slot of ``key``, in one round trip.
