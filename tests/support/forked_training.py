@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -24,6 +25,7 @@ from tests.support.trainers import small_materials
 from vist2_memory.cli import app
 from vist2_memory.training.checkpoints import load_state
 from vist2_memory.training.devices import Execution
+from vist2_memory.training.drawing import Drawn
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.student import Student
 from vist2_memory.training.trainer import DivergedError, Trainer
@@ -59,15 +61,18 @@ def end_of(child: int) -> int:
 
 
 def killed(folder: Path, memory: str) -> None:
-    """Train once unbroken, and once killed in the middle of each stage and resumed each time."""
+    """Train once unbroken, and once killed in the middle of each stage and resumed each time.
 
-    def train(out: str) -> None:
+    The second time workers draw ahead in some of the runs.
+    """
+
+    def train(out: str, workers: int = 0) -> None:
         arguments = f"train --recipe four --data {folder}/data --out {folder}/{out}"
         arguments += f" --start {folder}/start --seed 3 --cpu --stream --save-every-steps 2"
-        arguments += f" --memory {memory}"
+        arguments += f" --memory {memory} --workers {workers}"
         app(arguments.split(), standalone_mode=False)
 
-    def train_until(stage: str) -> None:
+    def train_until(stage: str, workers: int) -> None:
         step = Trainer._check
 
         def die(self: Trainer, current: Stage, loss: float) -> None:
@@ -76,12 +81,13 @@ def killed(folder: Path, memory: str) -> None:
             step(self, current, loss)
 
         Trainer._check = die
-        train("broken")
+        train("broken", workers)
 
     RECIPES["four"] = STAGES
     assert end_of(fork(lambda: train("whole"))) == 0
-    for stage in STAGES:
-        assert end_of(fork(lambda stage=stage: train_until(stage.name))) == -signal.SIGKILL
+    for stage, workers in zip(STAGES, (0, 2, 0, 1), strict=True):
+        dies = partial(train_until, stage.name, workers)
+        assert end_of(fork(dies)) == -signal.SIGKILL
         at = load_state(folder / "broken" / "checkpoint.pt")
         assert (at["stage"], at["step"]) == (stage.name, 2), "killed in the middle, saved before"
     assert end_of(fork(lambda: train("broken"))) == 0
@@ -100,10 +106,9 @@ class Watched(Trainer):
                 break
         return seen
 
-    def _draw(self, stage: Stage) -> dict:
-        drawn = super()._draw(stage)
+    def _accumulate(self, stage: Stage, drawn: Drawn) -> dict:
         self.batches = sum(map(len, drawn.values()))
-        return drawn
+        return super()._accumulate(stage, drawn)
 
 
 def rank(folder: Path) -> None:
@@ -113,7 +118,7 @@ def rank(folder: Path) -> None:
     def trainer(name: str, seed: int) -> Watched:
         torch.manual_seed(seed + int(os.environ["RANK"]))  # other weights, until they are aligned
         student = Student(small_model(), small_tokenizer())
-        return Watched(student, small_materials(), folder / name, seed, execution)
+        return Watched(student, [small_materials()], folder / name, seed, execution)
 
     stage = Stage("mixed", {"read": 1, "recite": 1}, 6, (1, 3), 1e-3, tokens=400)
     whole = trainer("whole", 3)

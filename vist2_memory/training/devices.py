@@ -7,6 +7,7 @@ micro-batches, and a part of the model may run outside of its forward pass.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Execution:
     """Keep one activation a layer and compute the others again in the backward pass."""
     compile: str | None = None
     """The backend of ``torch.compile``, such as ``inductor``, for the language model's layers."""
+    workers: int = 0
+    """Processes that draw the next steps while the device computes; 0: drawn between the steps."""
     save_every_s: float = 120.0
     """Seconds between checkpoints, at most; the end of a stage is always saved."""
     save_every_steps: int | None = None
@@ -44,13 +47,19 @@ class Execution:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InvalidInputError(f"precision={self.precision!r} is none of {PRECISIONS}")
-        if self.micro_tokens < 1 or self.save_every_s < 0:
+        if self.micro_tokens < 1 or min(self.workers, self.save_every_s) < 0:
             raise InvalidInputError(
-                f"micro_tokens={self.micro_tokens!r} must be at least 1 and "
-                f"save_every_s={self.save_every_s!r} not negative"
+                f"micro_tokens={self.micro_tokens!r} must be at least 1, "
+                f"workers={self.workers!r} and save_every_s={self.save_every_s!r} not negative"
             )
         if self.save_every_steps is not None and self.save_every_steps < 1:
             raise InvalidInputError(f"save_every_steps={self.save_every_steps!r} must be 1 or more")
+
+
+def workers_of_a_gpu() -> int:
+    """How many processes draw ahead for each GPU: 8, or what its share of the CPU cores allows."""
+    cores = len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())
+    return max(workers for workers in (1, 2, 4, 8) if workers <= max(1, cores - 1))
 
 
 class Devices:
