@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,16 @@ import matplotlib
 import peft  # noqa: F401 (once, for all)
 import torch
 
-from tests.support.checkpoints import small_model
+from tests.support.checkpoints import FURTHER, small_config, small_model
 from tests.support.tokenizers import small_tokenizer
 from tests.support.trainers import small_materials
 from vist2_memory.cli import app
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.training.checkpoints import load_state
 from vist2_memory.training.devices import Execution
 from vist2_memory.training.drawing import Drawn
+from vist2_memory.training.export import save_checkpoint
+from vist2_memory.training.shards import join
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.student import Student
 from vist2_memory.training.trainer import DivergedError, Trainer
@@ -40,6 +44,17 @@ STAGES = (
           optimizer="adamw", lora_rank=2),
 )  # fmt: skip
 
+SHARDED = (
+    (Stage("all", {"read": 1, "recite": 1}, 4, (1, 3), 1e-3, tokens=400, optimizer="adamw"),),
+    (
+        Stage("vision", {"read": 1}, 4, (1, 1), 1e-3, tokens=200, trainable="vision+aligner",
+              optimizer="adamw"),
+        Stage("adapters", {"recite": 1}, 4, (1, 3), 1e-3, tokens=400, lora_rank=2,
+              trainable="aligner+adapters", optimizer="adamw"),
+    ),
+)  # fmt: skip
+"""Stages of AdamW: all that a model has; frozen parts, then adapters."""
+
 
 def fork(work: Callable[[], None]) -> int:
     """Do ``work`` in a process of its own; its process id."""
@@ -49,6 +64,8 @@ def fork(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -96,8 +113,8 @@ def killed(folder: Path, memory: str) -> None:
 class Watched(Trainer):
     """Remembers its losses and how many micro-batches each step had."""
 
-    def run_watched(self, stage: Stage, steps: int) -> dict[str, list[float]]:
-        self.stage_name = stage.name
+    def run_watched(self, stage: Stage, first: int, steps: int) -> dict[str, list[float]]:
+        self.stage_name, self.step = stage.name, first
         seen: dict[str, list[float]] = {"losses": [], "batches": []}
         for metrics in self.steps(stage):
             seen["losses"].append(metrics["loss"])
@@ -122,9 +139,9 @@ def rank(folder: Path) -> None:
 
     stage = Stage("mixed", {"read": 1, "recite": 1}, 6, (1, 3), 1e-3, tokens=400)
     whole = trainer("whole", 3)
-    found: dict[str, object] = dict(whole.run_watched(stage, 6))
+    found: dict[str, object] = dict(whole.run_watched(stage, 0, 6))
     broken = trainer("broken", 3)
-    broken.run_watched(stage, 3)
+    broken.run_watched(stage, 0, 3)
     broken.save()
     again = trainer("broken", 99)
     again.run((stage,))
@@ -139,17 +156,71 @@ def rank(folder: Path) -> None:
     if again.devices.rank == 1:
         with torch.no_grad():
             again.student.glyph_head.weight.fill_(float("nan"))
-    again.step = 0
     try:
-        again.run_watched(stage, 6)
+        again.run_watched(stage, 0, 6)
     except DivergedError as error:
         found["stopped"] = str(error)
     (folder / f"rank-{again.devices.rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
-def ranks(folder: Path) -> None:
-    """Two processes with gloo."""
+def whole_and_sharded(folder: Path, precision: str) -> None:
+    """One of two processes that train whole models, and the same in shards."""
+
+    def trainer(name: str, seed: int = 3, *, shard: bool = True) -> Watched:
+        torch.manual_seed(seed)
+        model = small_model(small_config(geometries=FURTHER))
+        student = Student(model, small_tokenizer(), spelled=False)
+        execution = Execution(True, precision, 100, checkpointing=shard, shard=shard)
+        return Watched(student, [small_materials()], folder / name, seed, execution)
+
+    found: dict[str, object] = {}
+    for stages in SHARDED:
+        name = stages[0].name
+        whole, sharded = trainer(f"whole {name}", shard=False), trainer(f"sharded {name}")
+        losses = []
+        for run in (whole, sharded):
+            torch.manual_seed(0)  # which glyphs are named is drawn
+            seen = [run.run_watched(stage, 0, 4) for stage in stages]
+            losses.append([loss for each in seen for loss in each["losses"]])
+        broken = trainer(f"broken {name}")
+        torch.manual_seed(0)
+        for stage in stages[:-1]:
+            broken.run_watched(stage, 0, 4)
+        broken.run_watched(stages[-1], 0, 2)
+        broken.save()
+        again = trainer(f"broken {name}", seed=99)
+        again.resume()
+        again.run_watched(stages[-1], 2, 4)
+        layer = sharded.student.model.language_model.model.layers[0].mlp.up_proj
+        weight = getattr(layer, "base_layer", layer).weight
+        rows = [len(weight.to_local()), len(weight)]
+        main = whole.devices.main
+        for run in (sharded, again):
+            join(run.student, keep=main)
+        if main:
+            same = [run.student.finish().state_dict() for run in (whole, sharded, again)]
+            apart = [(same[0][key] - same[1][key]).abs().max().item() for key in same[0]]
+            resumed = all(torch.equal(same[1][key], same[2][key]) for key in same[1])
+            found[name] = {
+                "losses": losses,
+                "apart": max(apart),
+                "resumed": resumed,
+                "rows": rows,
+            }
+            save_checkpoint(sharded.student.model, small_tokenizer(), folder / f"model {name}")
+    muon = Stage("read", {"read": 1}, 1, (1, 1), 1e-3)
+    try:
+        trainer("muon").run((muon,))
+    except InvalidInputError as error:
+        found["refused"] = str(error)
+    if main:
+        (folder / "found.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def in_two(work: Callable[[], None]) -> None:
+    """Do ``work`` in two processes with gloo."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -160,15 +231,25 @@ def ranks(folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }
 
-    def work(number: int) -> None:
+    def one(number: int) -> None:
         os.environ.update(shared)
         os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(number)
-        rank(folder)
+        work()
 
-    children = [fork(lambda number=number: work(number)) for number in range(2)]
+    children = [fork(partial(one, number)) for number in range(2)]
     assert [end_of(child) for child in children] == [0, 0]
+
+
+def ranks(folder: Path) -> None:
+    """Two processes that train together."""
+    in_two(lambda: rank(folder))
+
+
+def sharded(folder: Path, precision: str) -> None:
+    """Two processes that train whole models, and the same in shards."""
+    in_two(lambda: whole_and_sharded(folder, precision))
 
 
 if __name__ == "__main__":
     what, folder, *others = sys.argv[1:]
-    {"killed": killed, "ranks": ranks}[what](Path(folder), *others)
+    {"killed": killed, "ranks": ranks, "sharded": sharded}[what](Path(folder), *others)

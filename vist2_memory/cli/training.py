@@ -70,6 +70,10 @@ def train(
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more work.")
     ] = False,
+    shard: Annotated[
+        bool,
+        typer.Option("--shard", help="Weights in shards over the GPUs (FSDP), for large models."),
+    ] = False,
     compile_by: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +106,7 @@ def train(
         micro_tokens=micro_tokens or (2048 if on_cpu else 16_384),
         workers=workers,
         checkpointing=checkpointing,
+        shard=shard,
         compile=compile_by,
         save_every_steps=save_every_steps,
     )

@@ -38,7 +38,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises ``CheckpointError`` for a file that holds something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError:
         raise
     except Exception as error:  # damaged bytes raise whatever they lead to

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vist2_memory.errors import InvalidInputError, Vist2Error
 
@@ -35,6 +36,8 @@ class Execution:
     """Tokens that run at once on a device, padding included; the gradients of a step add up."""
     checkpointing: bool = False
     """Keep one activation a layer and compute the others again in the backward pass."""
+    shard: bool = False
+    """Weights, gradients and moments lie in shards over the processes (FSDP); see ``shards``."""
     compile: str | None = None
     """The backend of ``torch.compile``, such as ``inductor``, for the language model's layers."""
     workers: int = 0
@@ -52,6 +55,8 @@ class Execution:
                 f"micro_tokens={self.micro_tokens!r} must be at least 1, "
                 f"workers={self.workers!r} and save_every_s={self.save_every_s!r} not negative"
             )
+        if self.shard and self.compile is not None:
+            raise InvalidInputError("a model in shards is not compiled: take shard or compile")
         if self.save_every_steps is not None and self.save_every_steps < 1:
             raise InvalidInputError(f"save_every_steps={self.save_every_steps!r} must be 1 or more")
 
@@ -83,6 +88,7 @@ class Devices:
         self.rank: int = self._state.process_index
         self.world: int = self._state.num_processes
         self._reduced = execution.precision == "bf16"
+        self._sharded = execution.shard
 
     @property
     def main(self) -> bool:
@@ -91,7 +97,12 @@ class Devices:
 
     def autocast(self) -> torch.autocast:
         """The precision of the run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
+        return torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=self._reduced,
+            cache_enabled=not self._sharded,  # it would hold a copy of every layer
+        )
 
     def main_first(self) -> AbstractContextManager[None]:
         """The main process runs the block first, the others when it is done."""
@@ -123,6 +134,14 @@ class Devices:
         reduced: Tensor = reduce(values, reduction=how)
         return reduced
 
+    def most(self, count: int) -> int:
+        """The largest ``count`` of the processes."""
+        if self.world == 1:
+            return count
+        counts = torch.tensor(count, device=self.device)
+        torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MAX)
+        return int(counts)
+
     def decide(self, wish: bool) -> bool:
         """What the main process wishes, on every process."""
         if self.world == 1:
@@ -140,11 +159,12 @@ class Devices:
         return values
 
     def align(self, module: nn.Module) -> None:
-        """Give every process the main one's parameters and buffers."""
+        """Give every process the main one's parameters and buffers, but for what is in shards."""
         if self.world == 1:
             return
         for tensor in (*module.parameters(), *module.buffers()):
-            torch.distributed.broadcast(tensor.data, src=0)
+            if not isinstance(tensor, DTensor):
+                torch.distributed.broadcast(tensor.data, src=0)
 
     def random_state(self) -> dict[str, Any]:
         """The state of this process's random numbers in torch."""

@@ -16,6 +16,7 @@ from vist2_memory.model.presets import SCRATCH, preset
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.font import default_atlas
 from vist2_memory.text.chunking import Chunker
+from vist2_memory.training import shards
 from vist2_memory.training.arms import is_arm, load_form, save_arm
 from vist2_memory.training.curves import draw_curves, require_matplotlib
 from vist2_memory.training.data import Passages, find_files, read_texts
@@ -110,7 +111,9 @@ def train(
     said = Passages(dialogues)
     materials = [Materials(own, said, tokenizer, chunker, default_atlas(), talks) for own in prose]
     stages = tuple(stage for stage in stages if student.trains(stage.parts))
-    Trainer(student, materials, out, seed, execution).run(stages, progress)
+    trainer = Trainer(student, materials, out, seed, execution)
+    trainer.run(stages, progress)
+    shards.join(student, keep=devices.main)
     if devices.main:
         if student.tokens is None:
             save_checkpoint(student.finish(), tokenizer, out / "model")

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from vist2_memory.errors import Vist2Error
+from vist2_memory.training import shards
+from vist2_memory.training.batches import Batch
 from vist2_memory.training.checkpoints import CheckpointError, load_state, save_state
 from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.drawing import Drawer, Drawn
@@ -105,6 +108,9 @@ class Trainer:
                 towers.append(model.vision_tower.encoder)
             for tower in towers:
                 tower.compile(backend=self.execution.compile, dynamic=True)
+        if self.execution.shard:
+            self.devices.align(student)
+            shards.split(student, self.devices)
         process = (self.devices.rank, self.devices.world)
         self.drawer = Drawer(
             student, materials, self.execution.micro_tokens, seed, process, self.execution.workers
@@ -121,6 +127,8 @@ class Trainer:
         self, stages: tuple[Stage, ...], progress: Callable[[Progress], None] | None = None
     ) -> None:
         """Run ``stages`` in order, from where the folder's checkpoint stopped if it has one."""
+        if self.execution.shard:
+            shards.check(stages)
         names = [stage.name for stage in stages]
         self.resume()
         done = names.index(self.stage_name) if self.stage_name in names else 0
@@ -189,6 +197,8 @@ class Trainer:
                 spelled = self.student.spelled()
             # Its gradients add up and go back once.
             table = spelled.detach().requires_grad_(spelled.requires_grad)
+        own = sum(map(len, drawn.values()))
+        behind = self.devices.most(own) - own if self.execution.shard else 0
         rows: list[Tensor] = []
         for task, batches in drawn.items():
             weight = float(sum(batch.weights.sum() for batch in batches))
@@ -202,14 +212,28 @@ class Trainer:
                 counts.append(count(batch, loss, out))
                 loss.backward()
             rows.append(torch.stack(counts).sum(0))
+        self._keep_up(behind, batch, table)
         if spelled is not None and table is not None and table.grad is not None:
             spelled.backward(table.grad)
         self._average_gradients()
         return summarize(drawn, self.devices.total(torch.stack(rows)), self.devices.world)
 
+    def _keep_up(self, behind: int, batch: Batch, table: Tensor | None) -> None:
+        """Run ``batch`` so many times for nothing: in shards, all processes run equally often."""
+        with torch.random.fork_rng(devices=[]):
+            for _ in range(behind):
+                with self.devices.autocast():
+                    out = self.student(batch, table)
+                (0 * (out["text"] + out["glyph"])).backward()
+
     def _average_gradients(self) -> None:
+        """Average those that are not in shards; the others are averaged as they are made."""
         if self.devices.world > 1:
-            trained = [p for p in self.student.parameters() if p.requires_grad]
+            trained = [
+                parameter
+                for parameter in self.student.parameters()
+                if parameter.requires_grad and not isinstance(parameter, DTensor)
+            ]
             for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
@@ -217,7 +241,7 @@ class Trainer:
 
     def _check(self, stage: Stage, loss: float) -> None:
         """Clip the gradients; raise ``DivergedError`` where a step must not follow."""
-        norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 1.0))
+        norm = shards.clip(self.student.parameters(), 1.0)
         if not math.isfinite(loss):
             problem = f"the loss is {loss}"
         elif not math.isfinite(norm):
@@ -270,10 +294,16 @@ class Trainer:
             "torch": self.devices.random_state(),
         }
         processes = self.devices.gather(own)
+        weights = shards.gathered(self.student.state_dict(), self.devices.main)
+        moments = [
+            shards.gathered(optimizer.state_dict(), self.devices.main)
+            for optimizer in self.optimizers
+        ]
         if self.devices.main:
             state = {
-                "student": self.student.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "student": weights,
+                "optimizers": moments,
+                "shard": self.execution.shard,
                 "memory": self.student.memory,
                 "setup": self._setup,
                 "processes": processes,
@@ -300,15 +330,19 @@ class Trainer:
                 f"{path} was written by {len(state['processes'])} processes, this run has "
                 f"{self.devices.world}: go on with as many"
             )
+        if state["shard"] != self.execution.shard:
+            raise CheckpointError(
+                f"{path} was written {'with' if state['shard'] else 'without'} --shard: go on so"
+            )
         if state.get("memory", VISUAL) != self.student.memory:
             raise CheckpointError(
                 f"{path} is of a run with --memory {state.get('memory', VISUAL)}, this one has "
                 f"{self.student.memory}: start in a new folder"
             )
         self._set_up(tuple(state["setup"]))
-        self.student.load_state_dict(state["student"])
+        shards.load(self.student, state["student"])
         for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            own.load_state_dict(saved)
+            shards.load_moments(own, saved)
         process = state["processes"][self.devices.rank]
         self.drawer.go_on(process["drawn"])
         self.devices.set_random_state(process["torch"])
