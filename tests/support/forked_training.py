@@ -11,19 +11,25 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib
 import peft  # noqa: F401 (once, for all)
 import torch
 
-from tests.support.checkpoints import small_model
+from tests.support.checkpoints import FURTHER, small_config, small_model
 from tests.support.tokenizers import small_tokenizer
 from tests.support.trainers import small_materials
 from vist2_memory.cli import app
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.training.checkpoints import load_state
 from vist2_memory.training.devices import Execution
+from vist2_memory.training.drawing import Drawn
+from vist2_memory.training.export import save_checkpoint
+from vist2_memory.training.shards import join
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.student import Student
 from vist2_memory.training.trainer import DivergedError, Trainer
@@ -38,6 +44,17 @@ STAGES = (
           optimizer="adamw", lora_rank=2),
 )  # fmt: skip
 
+SHARDED = (
+    (Stage("all", {"read": 1, "recite": 1}, 4, (1, 3), 1e-3, tokens=400, optimizer="adamw"),),
+    (
+        Stage("vision", {"read": 1}, 4, (1, 1), 1e-3, tokens=200, trainable="vision+aligner",
+              optimizer="adamw"),
+        Stage("adapters", {"recite": 1}, 4, (1, 3), 1e-3, tokens=400, lora_rank=2,
+              trainable="aligner+adapters", optimizer="adamw"),
+    ),
+)  # fmt: skip
+"""Stages of AdamW: all that a model has; frozen parts, then adapters."""
+
 
 def fork(work: Callable[[], None]) -> int:
     """Do ``work`` in a process of its own; its process id."""
@@ -47,6 +64,8 @@ def fork(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -59,15 +78,18 @@ def end_of(child: int) -> int:
 
 
 def killed(folder: Path, memory: str) -> None:
-    """Train once unbroken, and once killed in the middle of each stage and resumed each time."""
+    """Train once unbroken, and once killed in the middle of each stage and resumed each time.
 
-    def train(out: str) -> None:
+    The second time workers draw ahead in some of the runs.
+    """
+
+    def train(out: str, workers: int = 0) -> None:
         arguments = f"train --recipe four --data {folder}/data --out {folder}/{out}"
         arguments += f" --start {folder}/start --seed 3 --cpu --stream --save-every-steps 2"
-        arguments += f" --memory {memory}"
+        arguments += f" --memory {memory} --workers {workers}"
         app(arguments.split(), standalone_mode=False)
 
-    def train_until(stage: str) -> None:
+    def train_until(stage: str, workers: int) -> None:
         step = Trainer._check
 
         def die(self: Trainer, current: Stage, loss: float) -> None:
@@ -76,12 +98,13 @@ def killed(folder: Path, memory: str) -> None:
             step(self, current, loss)
 
         Trainer._check = die
-        train("broken")
+        train("broken", workers)
 
     RECIPES["four"] = STAGES
     assert end_of(fork(lambda: train("whole"))) == 0
-    for stage in STAGES:
-        assert end_of(fork(lambda stage=stage: train_until(stage.name))) == -signal.SIGKILL
+    for stage, workers in zip(STAGES, (0, 2, 0, 1), strict=True):
+        dies = partial(train_until, stage.name, workers)
+        assert end_of(fork(dies)) == -signal.SIGKILL
         at = load_state(folder / "broken" / "checkpoint.pt")
         assert (at["stage"], at["step"]) == (stage.name, 2), "killed in the middle, saved before"
     assert end_of(fork(lambda: train("broken"))) == 0
@@ -90,8 +113,8 @@ def killed(folder: Path, memory: str) -> None:
 class Watched(Trainer):
     """Remembers its losses and how many micro-batches each step had."""
 
-    def run_watched(self, stage: Stage, steps: int) -> dict[str, list[float]]:
-        self.stage_name = stage.name
+    def run_watched(self, stage: Stage, first: int, steps: int) -> dict[str, list[float]]:
+        self.stage_name, self.step = stage.name, first
         seen: dict[str, list[float]] = {"losses": [], "batches": []}
         for metrics in self.steps(stage):
             seen["losses"].append(metrics["loss"])
@@ -100,10 +123,9 @@ class Watched(Trainer):
                 break
         return seen
 
-    def _draw(self, stage: Stage) -> dict:
-        drawn = super()._draw(stage)
+    def _accumulate(self, stage: Stage, drawn: Drawn) -> dict:
         self.batches = sum(map(len, drawn.values()))
-        return drawn
+        return super()._accumulate(stage, drawn)
 
 
 def rank(folder: Path) -> None:
@@ -113,13 +135,13 @@ def rank(folder: Path) -> None:
     def trainer(name: str, seed: int) -> Watched:
         torch.manual_seed(seed + int(os.environ["RANK"]))  # other weights, until they are aligned
         student = Student(small_model(), small_tokenizer())
-        return Watched(student, small_materials(), folder / name, seed, execution)
+        return Watched(student, [small_materials()], folder / name, seed, execution)
 
     stage = Stage("mixed", {"read": 1, "recite": 1}, 6, (1, 3), 1e-3, tokens=400)
     whole = trainer("whole", 3)
-    found: dict[str, object] = dict(whole.run_watched(stage, 6))
+    found: dict[str, object] = dict(whole.run_watched(stage, 0, 6))
     broken = trainer("broken", 3)
-    broken.run_watched(stage, 3)
+    broken.run_watched(stage, 0, 3)
     broken.save()
     again = trainer("broken", 99)
     again.run((stage,))
@@ -134,17 +156,71 @@ def rank(folder: Path) -> None:
     if again.devices.rank == 1:
         with torch.no_grad():
             again.student.glyph_head.weight.fill_(float("nan"))
-    again.step = 0
     try:
-        again.run_watched(stage, 6)
+        again.run_watched(stage, 0, 6)
     except DivergedError as error:
         found["stopped"] = str(error)
     (folder / f"rank-{again.devices.rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
-def ranks(folder: Path) -> None:
-    """Two processes with gloo."""
+def whole_and_sharded(folder: Path, precision: str) -> None:
+    """One of two processes that train whole models, and the same in shards."""
+
+    def trainer(name: str, seed: int = 3, *, shard: bool = True) -> Watched:
+        torch.manual_seed(seed)
+        model = small_model(small_config(geometries=FURTHER))
+        student = Student(model, small_tokenizer(), spelled=False)
+        execution = Execution(True, precision, 100, checkpointing=shard, shard=shard)
+        return Watched(student, [small_materials()], folder / name, seed, execution)
+
+    found: dict[str, object] = {}
+    for stages in SHARDED:
+        name = stages[0].name
+        whole, sharded = trainer(f"whole {name}", shard=False), trainer(f"sharded {name}")
+        losses = []
+        for run in (whole, sharded):
+            torch.manual_seed(0)  # which glyphs are named is drawn
+            seen = [run.run_watched(stage, 0, 4) for stage in stages]
+            losses.append([loss for each in seen for loss in each["losses"]])
+        broken = trainer(f"broken {name}")
+        torch.manual_seed(0)
+        for stage in stages[:-1]:
+            broken.run_watched(stage, 0, 4)
+        broken.run_watched(stages[-1], 0, 2)
+        broken.save()
+        again = trainer(f"broken {name}", seed=99)
+        again.resume()
+        again.run_watched(stages[-1], 2, 4)
+        layer = sharded.student.model.language_model.model.layers[0].mlp.up_proj
+        weight = getattr(layer, "base_layer", layer).weight
+        rows = [len(weight.to_local()), len(weight)]
+        main = whole.devices.main
+        for run in (sharded, again):
+            join(run.student, keep=main)
+        if main:
+            same = [run.student.finish().state_dict() for run in (whole, sharded, again)]
+            apart = [(same[0][key] - same[1][key]).abs().max().item() for key in same[0]]
+            resumed = all(torch.equal(same[1][key], same[2][key]) for key in same[1])
+            found[name] = {
+                "losses": losses,
+                "apart": max(apart),
+                "resumed": resumed,
+                "rows": rows,
+            }
+            save_checkpoint(sharded.student.model, small_tokenizer(), folder / f"model {name}")
+    muon = Stage("read", {"read": 1}, 1, (1, 1), 1e-3)
+    try:
+        trainer("muon").run((muon,))
+    except InvalidInputError as error:
+        found["refused"] = str(error)
+    if main:
+        (folder / "found.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def in_two(work: Callable[[], None]) -> None:
+    """Do ``work`` in two processes with gloo."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -155,15 +231,25 @@ def ranks(folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }
 
-    def work(number: int) -> None:
+    def one(number: int) -> None:
         os.environ.update(shared)
         os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(number)
-        rank(folder)
+        work()
 
-    children = [fork(lambda number=number: work(number)) for number in range(2)]
+    children = [fork(partial(one, number)) for number in range(2)]
     assert [end_of(child) for child in children] == [0, 0]
+
+
+def ranks(folder: Path) -> None:
+    """Two processes that train together."""
+    in_two(lambda: rank(folder))
+
+
+def sharded(folder: Path, precision: str) -> None:
+    """Two processes that train whole models, and the same in shards."""
+    in_two(lambda: whole_and_sharded(folder, precision))
 
 
 if __name__ == "__main__":
     what, folder, *others = sys.argv[1:]
-    {"killed": killed, "ranks": ranks}[what](Path(folder), *others)
+    {"killed": killed, "ranks": ranks, "sharded": sharded}[what](Path(folder), *others)

@@ -39,4 +39,4 @@ def small_trainer(
     torch.manual_seed(seed)
     student = Student(small_model(), small_tokenizer(), memory=memory)
     execution = execution or Execution(cpu=True)
-    return Trainer(student, small_materials(), folder, seed, execution)
+    return Trainer(student, [small_materials()], folder, seed, execution)

@@ -44,7 +44,7 @@ def materials() -> Materials:
 
 def trainer(folder: Path, seed: int = 3) -> Trainer:
     torch.manual_seed(seed)
-    return Trainer(Student(small_model(), TOKENIZER), materials(), folder, seed)
+    return Trainer(Student(small_model(), TOKENIZER), [materials()], folder, seed)
 
 
 def as_batch(samples: list[Sample]) -> Batch:

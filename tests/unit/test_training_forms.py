@@ -168,7 +168,7 @@ def test_every_form_is_trained_on_the_same_samples_from_the_same_language_model(
     targets, weights = [], []
     for memory in MEMORIES:
         trainer = small_trainer(tmp_path / memory, memory=memory)
-        drawn = [batch for batches in trainer._draw(stage).values() for batch in batches]
+        drawn = [batch for batches in trainer.drawer.draw(stage, 0).values() for batch in batches]
         targets.append(sorted(torch.cat([batch.targets for batch in drawn]).tolist()))
         weights.append(trainer.student.spelled().sum().item())
         chunks = sum(batch.chunks for batch in drawn)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +12,10 @@ import pytest
 import torch
 
 from tests.support.checkpoints import save_small
+from tests.support.processes import start
 from tests.support.tokenizers import PROSE
 from tests.support.trainers import small_trainer
 from vist2_memory.training.checkpoints import CheckpointError, load_state
-
-ROOT = Path(__file__).parents[2]
-
-
-def start(what: str, folder: Path, *others: str) -> None:
-    """Run the script on ``folder``."""
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.support.forked_training", what, str(folder), *others]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

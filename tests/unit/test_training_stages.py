@@ -11,7 +11,7 @@ import torch
 from tests.support.checkpoints import small_config, small_model
 from tests.support.pretrained import save_qwen3, save_siglip
 from tests.support.tokenizers import PROSE, small_tokenizer
-from tests.support.trainers import small_trainer
+from tests.support.trainers import small_materials, small_trainer
 from vist2_memory.engine.loading import load_model
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.compose import Drawing, compose
@@ -20,6 +20,7 @@ from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.training.data import Passages
 from vist2_memory.training.devices import Execution
+from vist2_memory.training.drawing import Drawer
 from vist2_memory.training.metrics import Divergence, MetricsLog
 from vist2_memory.training.stages import PARTS, RECIPES, Stage
 from vist2_memory.training.student import Student, part_of
@@ -45,7 +46,7 @@ def composed_trainer(folder: Path, *, tied: bool) -> Trainer:
     materials = Materials(prose, prose, tokenizer, processor.chunker, processor.renderer.atlas)
     torch.manual_seed(0)
     student = Student(model, tokenizer)
-    return Trainer(student, materials, folder / "run", 0, Execution(cpu=True))
+    return Trainer(student, [materials], folder / "run", 0, Execution(cpu=True))
 
 
 def changed(trainer: Trainer, given: Stage) -> set[str]:
@@ -200,10 +201,12 @@ def test_what_was_logged_after_a_checkpoint_is_forgotten(tmp_path: Path) -> None
 def test_a_sample_has_the_same_loss_alone_and_beside_others(tmp_path: Path) -> None:
     """Packed into one batch, nothing leaks from sample to sample."""
     trainer = small_trainer(tmp_path, execution=Execution(cpu=True, precision="no"))
-    drawn = [trainer._draw(Stage("x", {"continue": 1}, 1, (1, 3), 1.0, tokens=300))]
-    trainer.execution = Execution(cpu=True, precision="no", micro_tokens=1)
-    trainer.rng.seed(3)
-    drawn.append(trainer._draw(Stage("x", {"continue": 1}, 1, (1, 3), 1.0, tokens=300)))
+    drawn = [
+        Drawer(trainer.student, [small_materials()], micro_tokens).draw(
+            Stage("x", {"continue": 1}, 1, (1, 3), 1.0, tokens=300), 0
+        )
+        for micro_tokens in (2048, 1)
+    ]
     assert len(drawn[1]["continue"]) > len(drawn[0]["continue"])
     with torch.no_grad():
         table = trainer.student.spelled()

@@ -59,8 +59,20 @@ def train(
             "[default: 2048 on a CPU, 16384 on a GPU]",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that draw the next steps meanwhile; 1, 2, 4 or 8 with --stream. "
+            "[default: 0 on a CPU, up to 8 on a GPU]",
+        ),
+    ] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more work.")
+    ] = False,
+    shard: Annotated[
+        bool,
+        typer.Option("--shard", help="Weights in shards over the GPUs (FSDP), for large models."),
     ] = False,
     compile_by: Annotated[
         str | None,
@@ -82,14 +94,19 @@ def train(
     """
     import torch
 
-    from vist2_memory.training.devices import Execution
+    from vist2_memory.training.devices import Execution, workers_of_a_gpu
     from vist2_memory.training.run import train as run
 
+    on_cpu = cpu or not torch.cuda.is_available()
+    if workers is None:
+        workers = 0 if on_cpu else workers_of_a_gpu()
     execution = Execution(
         cpu=cpu,
         precision=precision,
-        micro_tokens=micro_tokens or (2048 if cpu or not torch.cuda.is_available() else 16_384),
+        micro_tokens=micro_tokens or (2048 if on_cpu else 16_384),
+        workers=workers,
         checkpointing=checkpointing,
+        shard=shard,
         compile=compile_by,
         save_every_steps=save_every_steps,
     )

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vist2_memory.model.masks import PINNED, Segment, attention_allowed, lay_out, pad_layouts
+from vist2_memory.model.masks import (
+    PINNED,
+    Layout,
+    Segment,
+    attention_allowed,
+    lay_out,
+    pad_layouts,
+)
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.renderer import SketchRenderer, patch_batch
 from vist2_memory.types import Chunk
@@ -78,7 +85,7 @@ class Batch:
     samples in order, all drawn in ``geometry``. ``glyphs`` (visual tokens, cells a strip): what
     each visual token shows. ``chunk_ids``, ``runs``, ``windows``: the same of chunks that are not
     drawn; see ``forms``.
-    ``input_ids``, ``position_ids`` (batch, length); ``allowed`` (batch, 1, length, length) bool.
+    ``input_ids`` (batch, length), and the ``layout`` of the same shape.
     ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
     ``weights``.
     """
@@ -91,24 +98,39 @@ class Batch:
     runs: Tensor = _NONE
     windows: Tensor = _NONE
     input_ids: Tensor
-    position_ids: Tensor
-    allowed: Tensor
+    layout: Layout
     queries: Tensor
     targets: Tensor
     weights: Tensor
     text_tokens: int
     chunks: int
 
+    @property
+    def allowed(self) -> Tensor:
+        """Who attends to whom, (batch, 1, length, length) bool: made where the batch is."""
+        return attention_allowed(self.layout)
+
+    @property
+    def position_ids(self) -> Tensor:
+        """Positions, (batch, length)."""
+        return self.layout.position_ids
+
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``; itself where it is there already."""
         if self.input_ids.device == device:
             return self
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **moved)
+        layout = replace(self.layout, **_moved(self.layout, device))
+        return replace(self, layout=layout, **_moved(self, device))
+
+
+def _moved(whole: Batch | Layout, device: torch.device) -> dict[str, Any]:
+    """The tensors of ``whole`` by their names, on ``device``."""
+    values = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    return {
+        name: value.to(device, non_blocking=True)
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def draw(renderer: SketchRenderer, texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,8 +180,7 @@ def collate(
     return Batch(
         **form.inputs(chunks),
         input_ids=input_ids,
-        position_ids=layout.position_ids,
-        allowed=attention_allowed(layout),
+        layout=layout,
         queries=targets - 1,
         targets=input_ids.reshape(-1)[targets],
         weights=loss_weights[targets],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from vist2_memory.errors import Vist2Error
 
-VERSION = 1
+VERSION = 2
 
 
 class CheckpointError(Vist2Error):
@@ -39,7 +38,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises ``CheckpointError`` for a file that holds something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError:
         raise
     except Exception as error:  # damaged bytes raise whatever they lead to
@@ -49,15 +48,3 @@ def load_state(path: Path) -> dict[str, Any]:
             f"{path} was not written by this version of vist2_memory: start in a new folder"
         )
     return state
-
-
-def random_state(rng: random.Random) -> list[Any]:
-    """The state of ``rng`` as plain values."""
-    version, words, gauss = rng.getstate()
-    return [version, list(words), gauss]
-
-
-def set_random_state(rng: random.Random, state: list[Any]) -> None:
-    """Go on with the random numbers of ``state``, as from :func:`random_state`."""
-    version, words, gauss = state
-    rng.setstate((version, tuple(words), gauss))

@@ -112,10 +112,14 @@ class Passages:
         """What a checkpoint has to remember of a source of passages, as plain values."""
         return None
 
-    def go_to(self, place: Any) -> None:
-        """Go on from ``place``, as from :meth:`place`; ``InvalidInputError`` if of other data."""
+    def check(self, place: Any) -> None:
+        """Raise ``InvalidInputError`` for a ``place`` in other data."""
         if place is not None:
             raise InvalidInputError("the run was begun with streamed text: go on with --stream")
+
+    def go_to(self, place: Any) -> None:
+        """Go on from ``place``, as from :meth:`place`; ``InvalidInputError`` if of other data."""
+        self.check(place)
 
     def draw(self, rng: random.Random, characters: int) -> str:
         """A passage of ``characters`` characters, shorter only where its text is."""

@@ -7,6 +7,7 @@ micro-batches, and a part of the model may run outside of its forward pass.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vist2_memory.errors import InvalidInputError, Vist2Error
 
@@ -34,8 +36,12 @@ class Execution:
     """Tokens that run at once on a device, padding included; the gradients of a step add up."""
     checkpointing: bool = False
     """Keep one activation a layer and compute the others again in the backward pass."""
+    shard: bool = False
+    """Weights, gradients and moments lie in shards over the processes (FSDP); see ``shards``."""
     compile: str | None = None
     """The backend of ``torch.compile``, such as ``inductor``, for the language model's layers."""
+    workers: int = 0
+    """Processes that draw the next steps while the device computes; 0: drawn between the steps."""
     save_every_s: float = 120.0
     """Seconds between checkpoints, at most; the end of a stage is always saved."""
     save_every_steps: int | None = None
@@ -44,13 +50,21 @@ class Execution:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InvalidInputError(f"precision={self.precision!r} is none of {PRECISIONS}")
-        if self.micro_tokens < 1 or self.save_every_s < 0:
+        if self.micro_tokens < 1 or min(self.workers, self.save_every_s) < 0:
             raise InvalidInputError(
-                f"micro_tokens={self.micro_tokens!r} must be at least 1 and "
-                f"save_every_s={self.save_every_s!r} not negative"
+                f"micro_tokens={self.micro_tokens!r} must be at least 1, "
+                f"workers={self.workers!r} and save_every_s={self.save_every_s!r} not negative"
             )
+        if self.shard and self.compile is not None:
+            raise InvalidInputError("a model in shards is not compiled: take shard or compile")
         if self.save_every_steps is not None and self.save_every_steps < 1:
             raise InvalidInputError(f"save_every_steps={self.save_every_steps!r} must be 1 or more")
+
+
+def workers_of_a_gpu() -> int:
+    """How many processes draw ahead for each GPU: 8, or what its share of the CPU cores allows."""
+    cores = len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())
+    return max(workers for workers in (1, 2, 4, 8) if workers <= max(1, cores - 1))
 
 
 class Devices:
@@ -74,6 +88,7 @@ class Devices:
         self.rank: int = self._state.process_index
         self.world: int = self._state.num_processes
         self._reduced = execution.precision == "bf16"
+        self._sharded = execution.shard
 
     @property
     def main(self) -> bool:
@@ -82,7 +97,12 @@ class Devices:
 
     def autocast(self) -> torch.autocast:
         """The precision of the run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
+        return torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=self._reduced,
+            cache_enabled=not self._sharded,  # it would hold a copy of every layer
+        )
 
     def main_first(self) -> AbstractContextManager[None]:
         """The main process runs the block first, the others when it is done."""
@@ -114,6 +134,14 @@ class Devices:
         reduced: Tensor = reduce(values, reduction=how)
         return reduced
 
+    def most(self, count: int) -> int:
+        """The largest ``count`` of the processes."""
+        if self.world == 1:
+            return count
+        counts = torch.tensor(count, device=self.device)
+        torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MAX)
+        return int(counts)
+
     def decide(self, wish: bool) -> bool:
         """What the main process wishes, on every process."""
         if self.world == 1:
@@ -131,11 +159,12 @@ class Devices:
         return values
 
     def align(self, module: nn.Module) -> None:
-        """Give every process the main one's parameters and buffers."""
+        """Give every process the main one's parameters and buffers, but for what is in shards."""
         if self.world == 1:
             return
         for tensor in (*module.parameters(), *module.buffers()):
-            torch.distributed.broadcast(tensor.data, src=0)
+            if not isinstance(tensor, DTensor):
+                torch.distributed.broadcast(tensor.data, src=0)
 
     def random_state(self) -> dict[str, Any]:
         """The state of this process's random numbers in torch."""

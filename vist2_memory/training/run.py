@@ -16,6 +16,7 @@ from vist2_memory.model.presets import SCRATCH, preset
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.font import default_atlas
 from vist2_memory.text.chunking import Chunker
+from vist2_memory.training import shards
 from vist2_memory.training.arms import is_arm, load_form, save_arm
 from vist2_memory.training.curves import draw_curves, require_matplotlib
 from vist2_memory.training.data import Passages, find_files, read_texts
@@ -24,7 +25,7 @@ from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
 from vist2_memory.training.forms import MEMORIES, VISUAL, Tokens
 from vist2_memory.training.stages import PRESET_OF, RECIPES
-from vist2_memory.training.streaming import PIECE, StreamedPassages
+from vist2_memory.training.streaming import PIECE, open_streams
 from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import Materials
 from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
@@ -80,12 +81,12 @@ def train(
     if recipe == "smoke":
         prose_files = prose_files[:1]
     devices = Devices(execution)
-    prose: Passages
+    prose: Sequence[Passages]
     if stream:
-        prose = StreamedPassages(prose_files, seed, process=(devices.rank, devices.world))
+        prose = open_streams(prose_files, seed, (devices.rank, devices.world))
     else:
         texts = [text for file in prose_files for text in read_texts(file)]
-        prose = Passages(texts)
+        prose = [Passages(texts)]
     talks = [dialogue for file in dialogue_files for dialogue in read_dialogues(file)]
     dialogues = [dialogue.text for dialogue in talks]
     torch.manual_seed(seed)
@@ -107,9 +108,12 @@ def train(
     if student.tokens is not None and form is not None and form.name == memory:
         student.tokens.load_state_dict(form.state_dict())
     chunker = Chunker(tokenizer, config.chunk_tokens, student.fits)
-    materials = Materials(prose, Passages(dialogues), tokenizer, chunker, default_atlas(), talks)
+    said = Passages(dialogues)
+    materials = [Materials(own, said, tokenizer, chunker, default_atlas(), talks) for own in prose]
     stages = tuple(stage for stage in stages if student.trains(stage.parts))
-    Trainer(student, materials, out, seed, execution).run(stages, progress)
+    trainer = Trainer(student, materials, out, seed, execution)
+    trainer.run(stages, progress)
+    shards.join(student, keep=devices.main)
     if devices.main:
         if student.tokens is None:
             save_checkpoint(student.finish(), tokenizer, out / "model")

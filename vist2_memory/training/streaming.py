@@ -19,6 +19,10 @@ from vist2_memory.training.data import Passages, read_texts
 
 PIECE = 1 << 17
 """Characters of a text that are held at once; a longer one is taken as several."""
+STREAMS = 8
+"""Streams of a process, which take turns: so many workers at most can draw from them."""
+OPEN_TEXTS = 256
+"""Texts that are open at a time, in all streams of a process."""
 SHORT_DRAWS = 1000
 """So many passages in a row of less than a third of what was asked for: the texts are too short."""
 
@@ -40,7 +44,7 @@ class StreamedPassages(Passages):
         self,
         files: Sequence[Path],
         seed: int = 0,
-        open_texts: int = 256,
+        open_texts: int = OPEN_TEXTS,
         process: tuple[int, int] = (0, 1),
     ) -> None:
         """``process``: (which, of how many); each process reads texts of its own.
@@ -83,11 +87,8 @@ class StreamedPassages(Passages):
             "short": self._short,
         }
 
-    def go_to(self, place: Any) -> None:
-        """Read again what was open, and go on from there.
-
-        Raises ``InvalidInputError`` when the run was begun with other data, or without streaming.
-        """
+    def check(self, place: Any) -> None:
+        """Raise ``InvalidInputError`` for a ``place`` in other data, or of no stream."""
         names = [file.name for file in self._files]
         if place is None or place["files"] != names:
             raise InvalidInputError(
@@ -95,6 +96,10 @@ class StreamedPassages(Passages):
                 + ("without --stream" if place is None else f"with the files {place['files']}")
                 + f", it cannot go on by streaming {names}"
             )
+
+    def go_to(self, place: Any) -> None:
+        """Read again what was open, and go on from there; ``InvalidInputError`` if other data."""
+        self.check(place)
         self._epoch, self._turn, self._number = place["next"]
         self._texts_ahead = self._read_on()
         self._short = place["short"]
@@ -138,3 +143,18 @@ class StreamedPassages(Passages):
                     f"there is no text to draw passages from for process {which} of {of}"
                 )
             self._epoch, self._turn = self._epoch + 1, 0
+
+
+def open_streams(
+    files: Sequence[Path], seed: int = 0, process: tuple[int, int] = (0, 1)
+) -> list[StreamedPassages]:
+    """``STREAMS`` streams, each of texts of its own, with ``OPEN_TEXTS`` open texts in all.
+
+    As many for any number of workers that draw from them, so that these change nothing.
+    ``process``: see :class:`StreamedPassages`.
+    """
+    which, of = process
+    return [
+        StreamedPassages(files, seed, OPEN_TEXTS // STREAMS, (which * STREAMS + i, of * STREAMS))
+        for i in range(STREAMS)
+    ]

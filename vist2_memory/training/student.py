@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from vist2_memory.errors import InvalidInputError, Vist2Error
@@ -216,16 +217,19 @@ def make_optimizers(student: Student, kind: str) -> list[torch.optim.Optimizer]:
     biases. ``adamw``: AdamW for all, as pretrained weights are used to. Each group names its
     ``part``, one of ``stages.RATED``.
     """
-    groups: dict[str, list[Tensor]] = {"vision": [], "language": [], "rest": []}
+    groups: dict[tuple[str, bool], list[Tensor]] = {}
     for name, parameter in student.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim == 2 and (".layers." in name or "aligner" in name)
             part = "language" if "language_model" in name else "vision"
-            groups[part if matrix else "rest"].append(parameter)
-    inside: list[dict[str, Any]] = [
-        {"params": groups[part], "part": part} for part in ("vision", "language") if groups[part]
+            # What is in shards and what is not cannot be stepped together.
+            key = part if matrix else "rest", isinstance(parameter, DTensor)
+            groups.setdefault(key, []).append(parameter)
+    named: list[dict[str, Any]] = [
+        {"params": groups[key], "part": key[0]} for key in sorted(groups)
     ]
-    rest = {"params": groups["rest"], "part": "rest"}
+    inside = [group for group in named if group["part"] != "rest"]
+    rest = [group for group in named if group["part"] == "rest"]
     made: list[torch.optim.Optimizer] = []
     if inside and kind == "muon":
         made.append(
@@ -233,5 +237,6 @@ def make_optimizers(student: Student, kind: str) -> list[torch.optim.Optimizer]:
         )
     elif inside:
         made.append(torch.optim.AdamW(inside, lr=0.0, betas=(0.9, 0.95), weight_decay=0.01))
-    made.append(torch.optim.AdamW([rest], lr=0.0, betas=(0.9, 0.95), weight_decay=0.0))
+    if rest:
+        made.append(torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0))
     return made

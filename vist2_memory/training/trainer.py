@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,24 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from vist2_memory.errors import Vist2Error
-from vist2_memory.sketch.renderer import SketchRenderer
-from vist2_memory.training.batches import Batch, Sample, collate, group
-from vist2_memory.training.checkpoints import (
-    CheckpointError,
-    load_state,
-    random_state,
-    save_state,
-    set_random_state,
-)
+from vist2_memory.training import shards
+from vist2_memory.training.batches import Batch
+from vist2_memory.training.checkpoints import CheckpointError, load_state, save_state
 from vist2_memory.training.devices import Devices, Execution
-from vist2_memory.training.forms import VISUAL, Sketches
+from vist2_memory.training.drawing import Drawer, Drawn
+from vist2_memory.training.forms import VISUAL
 from vist2_memory.training.metrics import Divergence, MetricsLog, count, summarize
 from vist2_memory.training.stages import Stage, parts_of
 from vist2_memory.training.student import Student, make_optimizers
-from vist2_memory.training.tasks import TASKS, Materials
+from vist2_memory.training.tasks import Materials
 
 LOG_EVERY = 20
 """Steps between lines of the log."""
@@ -78,30 +73,25 @@ def keep_freed_memory() -> None:
     libc.mallopt(arena_max, 1)
 
 
-def log_uniform(rng: random.Random, low: int, high: int) -> int:
-    """An integer from ``low`` to ``high``, small ones as often as large ones by their ratio."""
-    return round(math.exp(rng.uniform(math.log(low), math.log(high))))
-
-
 class Trainer:
     """Runs stages on a model, writes checkpoints and a log of metrics into a folder."""
 
     def __init__(
         self,
         student: Student,
-        materials: Materials,
+        materials: Sequence[Materials],
         folder: Path,
         seed: int = 0,
         execution: Execution | None = None,
     ) -> None:
         """Joins the processes of the run, if there are several; each draws its own samples.
 
-        Raises ``Vist2Error`` where accelerate is not installed.
+        ``materials``: see ``drawing.Drawer``. Raises ``Vist2Error`` where accelerate is not
+        installed.
         """
         self.execution = execution or Execution()
         self.devices = Devices(self.execution)
         self.student = student.to(self.devices.device).train()
-        self.materials = materials
         self.folder = folder
         if self.devices.device.type == "cpu":
             keep_freed_memory()
@@ -118,8 +108,13 @@ class Trainer:
                 towers.append(model.vision_tower.encoder)
             for tower in towers:
                 tower.compile(backend=self.execution.compile, dynamic=True)
-        rank = self.devices.rank
-        self.rng = random.Random(seed if rank == 0 else f"{seed}, process {rank}")
+        if self.execution.shard:
+            self.devices.align(student)
+            shards.split(student, self.devices)
+        process = (self.devices.rank, self.devices.world)
+        self.drawer = Drawer(
+            student, materials, self.execution.micro_tokens, seed, process, self.execution.workers
+        )
         self.optimizers: list[torch.optim.Optimizer] = []
         self.stage_name = ""
         self.step = 0
@@ -132,6 +127,8 @@ class Trainer:
         self, stages: tuple[Stage, ...], progress: Callable[[Progress], None] | None = None
     ) -> None:
         """Run ``stages`` in order, from where the folder's checkpoint stopped if it has one."""
+        if self.execution.shard:
+            shards.check(stages)
         names = [stage.name for stage in stages]
         self.resume()
         done = names.index(self.stage_name) if self.stage_name in names else 0
@@ -156,9 +153,8 @@ class Trainer:
         Raises ``DivergedError`` before a step that would spoil the weights.
         """
         self._set_up((stage.trainable, stage.optimizer, stage.lora_rank))
-        while self.step < stage.steps:
-            started = time.monotonic()
-            drawn = self._draw(stage)
+        started = time.monotonic()
+        for drawn in self.drawer.steps(stage, self.step):
             for optimizer in self.optimizers:
                 for settings in optimizer.param_groups:
                     settings["lr"] = stage.rate(self.step, settings["part"])
@@ -170,6 +166,7 @@ class Trainer:
             self.step += 1
             seconds = round(time.monotonic() - started, 3)
             yield metrics | {"rate": stage.rate(self.step - 1), "seconds": seconds}
+            started = time.monotonic()
 
     def _set_up(self, setup: tuple[str, str, int]) -> None:
         """Take new optimizers where what is trained, or how, differs from before.
@@ -186,7 +183,7 @@ class Trainer:
         self.devices.align(self.student)
         self.optimizers = make_optimizers(self.student, optimizer)
 
-    def _accumulate(self, stage: Stage, drawn: Mapping[str, Sequence[Batch]]) -> dict[str, Any]:
+    def _accumulate(self, stage: Stage, drawn: Drawn) -> dict[str, Any]:
         """Add up the gradients of a step; its metrics.
 
         Every task weighs its share, however many tokens it has to predict. Losses are looked at
@@ -200,6 +197,8 @@ class Trainer:
                 spelled = self.student.spelled()
             # Its gradients add up and go back once.
             table = spelled.detach().requires_grad_(spelled.requires_grad)
+        own = sum(map(len, drawn.values()))
+        behind = self.devices.most(own) - own if self.execution.shard else 0
         rows: list[Tensor] = []
         for task, batches in drawn.items():
             weight = float(sum(batch.weights.sum() for batch in batches))
@@ -213,14 +212,28 @@ class Trainer:
                 counts.append(count(batch, loss, out))
                 loss.backward()
             rows.append(torch.stack(counts).sum(0))
+        self._keep_up(behind, batch, table)
         if spelled is not None and table is not None and table.grad is not None:
             spelled.backward(table.grad)
         self._average_gradients()
         return summarize(drawn, self.devices.total(torch.stack(rows)), self.devices.world)
 
+    def _keep_up(self, behind: int, batch: Batch, table: Tensor | None) -> None:
+        """Run ``batch`` so many times for nothing: in shards, all processes run equally often."""
+        with torch.random.fork_rng(devices=[]):
+            for _ in range(behind):
+                with self.devices.autocast():
+                    out = self.student(batch, table)
+                (0 * (out["text"] + out["glyph"])).backward()
+
     def _average_gradients(self) -> None:
+        """Average those that are not in shards; the others are averaged as they are made."""
         if self.devices.world > 1:
-            trained = [p for p in self.student.parameters() if p.requires_grad]
+            trained = [
+                parameter
+                for parameter in self.student.parameters()
+                if parameter.requires_grad and not isinstance(parameter, DTensor)
+            ]
             for parameter in trained:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
@@ -228,7 +241,7 @@ class Trainer:
 
     def _check(self, stage: Stage, loss: float) -> None:
         """Clip the gradients; raise ``DivergedError`` where a step must not follow."""
-        norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 1.0))
+        norm = shards.clip(self.student.parameters(), 1.0)
         if not math.isfinite(loss):
             problem = f"the loss is {loss}"
         elif not math.isfinite(norm):
@@ -244,40 +257,6 @@ class Trainer:
             f"stage {stage.name}, step {self.step}: {problem}; the last good checkpoint is in "
             f"{self.folder}; lower the learning rate"
         )
-
-    def _draw(self, stage: Stage) -> dict[str, list[Batch]]:
-        """The micro-batches of a step, by task: this process's part of ``stage.tokens`` tokens.
-
-        All of one task and step are drawn in one geometry.
-        """
-        config = self.student.model.config
-        pad, most = config.get_text_config().pad_token_id, stage.most_chunks(self.step)
-        materials = self.materials.cut_to(stage.chunk_tokens(self.step, config.chunk_tokens))
-        drawn: dict[str, list[Batch]] = {}
-        for task, share in stage.task_shares(self.step).items():
-            samples: list[Sample] = []
-            renderer = self._renderer(stage)
-            form = self.student.form(renderer)
-            drawn_as = Sketches(renderer)  # whatever its form, a run draws the same
-            room = stage.tokens * share / self.devices.world
-            while room > 0:
-                chunks = log_uniform(self.rng, stage.chunks[0], most)
-                samples.append(TASKS[task](materials, self.rng, chunks))
-                room -= samples[-1].length(drawn_as)
-            drawn[task] = [
-                collate(some, form, config.visual_token_id, pad)
-                for some in group(samples, self.execution.micro_tokens, form)
-            ]
-        return drawn
-
-    def _renderer(self, stage: Stage) -> SketchRenderer:
-        """Draws in one of the model's geometries; which, is drawn by the stage's shares."""
-        renderers = self.student.renderers
-        shares = stage.strip_shares(self.step, list(renderers))
-        if len(shares) == 1:
-            return renderers[next(iter(shares))]
-        [joined] = self.rng.choices(list(shares), list(shares.values()))
-        return renderers[joined]
 
     def _write(self, metrics: Mapping[str, Any]) -> None:
         """A line for each task of the step."""
@@ -311,16 +290,20 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint; an interrupted write leaves the one before."""
         own = {
-            "python": random_state(self.rng),
+            "drawn": self.drawer.state(),
             "torch": self.devices.random_state(),
-            "prose": self.materials.prose.place(),
-            "dialogues": self.materials.dialogues.place(),
         }
         processes = self.devices.gather(own)
+        weights = shards.gathered(self.student.state_dict(), self.devices.main)
+        moments = [
+            shards.gathered(optimizer.state_dict(), self.devices.main)
+            for optimizer in self.optimizers
+        ]
         if self.devices.main:
             state = {
-                "student": self.student.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "student": weights,
+                "optimizers": moments,
+                "shard": self.execution.shard,
                 "memory": self.student.memory,
                 "setup": self._setup,
                 "processes": processes,
@@ -347,20 +330,22 @@ class Trainer:
                 f"{path} was written by {len(state['processes'])} processes, this run has "
                 f"{self.devices.world}: go on with as many"
             )
+        if state["shard"] != self.execution.shard:
+            raise CheckpointError(
+                f"{path} was written {'with' if state['shard'] else 'without'} --shard: go on so"
+            )
         if state.get("memory", VISUAL) != self.student.memory:
             raise CheckpointError(
                 f"{path} is of a run with --memory {state.get('memory', VISUAL)}, this one has "
                 f"{self.student.memory}: start in a new folder"
             )
         self._set_up(tuple(state["setup"]))
-        self.student.load_state_dict(state["student"])
+        shards.load(self.student, state["student"])
         for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            own.load_state_dict(saved)
+            shards.load_moments(own, saved)
         process = state["processes"][self.devices.rank]
-        set_random_state(self.rng, process["python"])
+        self.drawer.go_on(process["drawn"])
         self.devices.set_random_state(process["torch"])
-        self.materials.prose.go_to(process["prose"])
-        self.materials.dialogues.go_to(process["dialogues"])
         self.stage_name, self.step = state["stage"], state["step"]
         self._divergence = Divergence(**state["divergence"])
         if self.devices.main:
