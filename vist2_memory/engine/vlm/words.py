@@ -25,7 +25,6 @@ GOES_ON = "The conversation goes on."
 PAGES_END = f"The pages end here. {GOES_ON}\n\n"
 
 
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One turn of a chat. The pages, if any, stand between ``before`` and ``text``."""
