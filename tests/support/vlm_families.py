@@ -7,6 +7,8 @@ form.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -288,4 +290,12 @@ def save_family(folder: Path, kind: str, seed: int = 0) -> Path:
     sample.images().save_pretrained(folder)
     if shown:
         logging.enable_progress_bar()
+    return folder
+
+
+def changed(source: Path, folder: Path, file: str, **values: Any) -> Path:
+    """A copy of the model in ``source`` with other ``values`` in one of its JSON files."""
+    shutil.copytree(source, folder)
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
     return folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.support.engines import Script
@@ -10,6 +12,7 @@ from vist2_memory import Document, VisualMemory
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.store import Deleted
 from vist2_memory.text.transcript import write
+from vist2_memory.types import Chunk, VisualTokens
 
 pytest_plugins = ("tests.support.fixtures",)
 
@@ -88,3 +91,24 @@ def test_a_bad_document_stores_none_of_its_call(bad: str | Document) -> None:
     with pytest.raises(InvalidInputError):
         books.add_documents(["A good one.", bad])
     assert books.documents() == []
+
+
+def test_a_long_text_is_encoded_a_few_chunks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = plain()
+    engine, asked = engine_of(memory), []
+    encode = engine.encode
+
+    def count(chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        asked.append(len(chunks))
+        return encode(chunks)
+
+    monkeypatch.setattr(engine, "encode", count)
+    text = " ".join(map(str, range(2000)))
+    session, books = memory.session("a"), memory.collection("b")
+    session.add("user", text)
+    assert sum(asked) == len(session.chunks())
+    assert max(asked) <= 64 < sum(asked)
+    asked.clear()
+    books.add_documents([text])
+    assert sum(asked) == len(books.chunks())
+    assert max(asked) <= 64 < sum(asked)

@@ -10,24 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from tests.support.vlm import SmallVLM
-from tests.support.vlm_families import PAGE, SAMPLES, save_family
+from tests.support.vlm_families import PAGE, SAMPLES, changed, save_family
 from vist2_memory import VisualMemory
 from vist2_memory.cli import app
-from vist2_memory.engine.catalog import find_model, open_engine
 from vist2_memory.engine.loading import weights_digest
 from vist2_memory.engine.vlm.engine import VLMEngine
 from vist2_memory.errors import (
     ContextOverflowError,
     InvalidInputError,
     ModelError,
-    ModelNotFoundError,
 )
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.text.chunking import chunk_id
@@ -43,13 +40,6 @@ KIND = "qwen2_5_vl"
 
 def chunks_of(*texts: str) -> list[Chunk]:
     return [Chunk(chunk_id(text), text, 1) for text in texts]
-
-
-def changed(source: Path, folder: Path, file: str, **values: Any) -> Path:
-    shutil.copytree(source, folder)
-    path = folder / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return folder
 
 
 # Encoding
@@ -85,31 +75,6 @@ def test_a_memory_opens_with_the_folder_of_a_stock_model(
         )
         answer = memory.session("a").ask("Who?", params=GenerationParams(max_tokens=2))
         assert answer.usage.prompt_text_tokens > 0
-
-
-def test_a_hub_id_is_fetched_and_keeps_its_name(
-    vlm_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "models--Qwen--Qwen9-VL" / "snapshots" / "abc"
-    fast = {"image_processor_type": "Qwen2VLImageProcessorFast"}  # as published models have it
-    changed(vlm_folder(KIND), folder, "preprocessor_config.json", **fast)
-    asked: list[str] = []
-
-    def fetch(name: str, *args: Any, **options: Any) -> str:
-        asked.append(name)
-        return str(folder / args[0] if args else folder)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    found = find_model("Qwen/Qwen9-VL")
-    assert asked == ["Qwen/Qwen9-VL"] * 2
-    assert open_engine(found, device="cpu").spec.model == "Qwen/Qwen9-VL"
-
-
-def test_a_hub_id_that_cannot_be_had_is_answered_with_what_is_offered() -> None:
-    """Tests run with the hub switched off."""
-    with pytest.raises(ModelNotFoundError, match=r"the hub did not give it.*vist2-tiny"):
-        find_model("nobody/nothing")
 
 
 def test_a_model_of_another_kind_is_answered_with_the_families(

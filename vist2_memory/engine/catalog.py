@@ -13,7 +13,7 @@ from typing import Any
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.vlm.families import find_family
-from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError
+from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError, Vist2Error
 from vist2_memory.model.ratios import choose, geometries_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
@@ -23,6 +23,10 @@ VIST2 = "vist2"
 """The ``model_type`` of this project's own checkpoints."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_LOG_IN = (
+    "if it is private or gated, accept its terms on the hub and log in with `hf auth login` or "
+    "HF_TOKEN; else "
+)
 _PARTS = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 
@@ -135,13 +139,17 @@ def _offered() -> str:
 def _from_hub(name: str) -> Path:
     """The snapshot of a model on the hub; its config is read before anything large is fetched."""
     from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         check_kind(read_config(Path(hf_hub_download(name, "config.json")).parent))
         return Path(snapshot_download(name, allow_patterns=list(_PARTS)))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Vist2Error:
+        raise
+    except Exception as error:  # also those of the client's transport, which have no common base
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        hint = _LOG_IN if isinstance(error, RepositoryNotFoundError) else ""
         raise ModelNotFoundError(
-            f"no model {name!r}: it is no folder here, and the hub did not give it ({reason}); "
-            f"give {_offered()}"
+            f"no model {name!r}: it is no folder here, and the hub did not give it ({said[0]}); "
+            f"{hint}give {_offered()}"
         ) from error

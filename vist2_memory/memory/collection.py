@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.recollection import Recollection, recollect
+from vist2_memory.memory.recollection import Recollection, prepare, recollect
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.chunking import chunk_id
@@ -60,7 +60,7 @@ class Collection:
         new = 0
         for done, entry in enumerate(entries, 1):
             new += self._add(entry)
-            self.recollect(self._cut(entry.text))
+            prepare(self._memory.store, self._memory.engine, self.scope, self._cut(entry.text))
             progress(done)
         return new
 

@@ -16,6 +16,10 @@ from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.types import Chunk, VisualTokens
 
+_PREPARED = 64
+"""Chunks whose visual tokens are held at once where nobody waits for them: with features for layers
+of their own, a page of a large model takes some 30 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
@@ -51,6 +55,12 @@ def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk
         load_s=loaded - started,
         encode_s=encoded - loaded,
     )
+
+
+def prepare(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> None:
+    """See that the visual tokens of ``chunks`` are stored, holding those of a few at a time."""
+    for start in range(0, len(chunks), _PREPARED):
+        recollect(store, engine, scope, chunks[start : start + _PREPARED])
 
 
 def remember(

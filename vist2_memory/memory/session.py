@@ -23,7 +23,7 @@ from vist2_memory.errors import (
 )
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.delivery import Delivery, Room, deliver
-from vist2_memory.memory.recollection import Recollection, recollect, remember
+from vist2_memory.memory.recollection import Recollection, prepare, recollect, remember
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_role, check_text
@@ -107,7 +107,8 @@ class Session:
         with self._lock:
             self._check_pinned(message)
             stored = self._append(message)
-            self._recollect(self._refresh().chunks[-len(stored.cuts) :] if stored.cuts else [])
+            new = self._refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
+            prepare(self._memory.store, self._memory.engine, self.scope, new)
         return stored
 
     def ask(

@@ -26,6 +26,8 @@ _COLUMNS = 4096
 _MOST_GLYPHS = 1 << 15
 """More than any one script has; a stream of texts in all of them does not grow without limit."""
 _MARKS = re.compile(r"[\u0300-\U0010ffff]")
+_MOST_MARKS = 8
+"""Combining marks that are drawn on one character; no language needs more."""
 _ZERO_WIDTH = ("Cf", "Zl", "Zp")
 _UNDRAWABLE = ("Cc", "Cn", "Co", "Cs")
 
@@ -107,7 +109,7 @@ class GlyphColumns:
         text = text.replace("\r\n", "\n")
         if not text.isascii() and _MARKS.search(text):
             text = unicodedata.normalize("NFC", text)
-            clusters = _clusters(text)
+            clusters = [part for cluster in _clusters(text) for part in self._narrow(cluster)]
             if len(clusters) < len(text):
                 starts = np.cumsum([0, *map(len, clusters)])
                 known = [self._cluster(cluster) for cluster in clusters]
@@ -119,6 +121,13 @@ class GlyphColumns:
                 self._cluster(chr(code))
             numbers = self._number.take(codes)
         return Typeset(text, numbers.astype(np.intp), None)
+
+    def _narrow(self, cluster: str) -> tuple[str, ...]:
+        """``cluster``, or its characters where it is wider than a line: spelt out, a few marks on a
+        character that no font has are."""
+        number = self._cluster(cluster)
+        narrow = self.advances[number] <= self._geometry.line_width
+        return (cluster,) if narrow else tuple(cluster)
 
     def _cluster(self, cluster: str) -> int:
         """The number of a character with its combining marks; drawn when it is new."""
@@ -201,10 +210,11 @@ def _spelt(cluster: str) -> str:
 
 
 def _clusters(text: str) -> list[str]:
-    """``text`` cut into characters, each with the combining marks that follow it."""
+    """``text`` cut into characters, each with the combining marks that follow it, up to a few."""
     clusters: list[str] = []
     for character in text:
-        if clusters and unicodedata.category(character) in ("Mn", "Me", "Mc"):
+        marks = unicodedata.category(character) in ("Mn", "Me", "Mc")
+        if marks and clusters and len(clusters[-1]) <= _MOST_MARKS:
             clusters[-1] += character
         else:
             clusters.append(character)

@@ -23,7 +23,7 @@ from vist2_memory.types import Chunk
 
 __all__ = ["Page", "PageGeometry", "PageRenderer"]
 
-_VERSION = 1
+_VERSION = 2
 """Counts changes of this code that change what is drawn."""
 
 _LINES = 32
