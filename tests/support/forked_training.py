@@ -47,13 +47,14 @@ STAGES = (
 SHARDED = (
     (Stage("all", {"read": 1, "recite": 1}, 4, (1, 3), 1e-3, tokens=400, optimizer="adamw"),),
     (
-        Stage("vision", {"read": 1}, 4, (1, 1), 1e-3, tokens=200, trainable="vision+aligner",
-              optimizer="adamw"),
+        Stage("vision", {"read": 1}, 4, (1, 1), 1e-3, tokens=200, optimizer="adamw",
+              trainable="vision+aligner+embeddings"),
         Stage("adapters", {"recite": 1}, 4, (1, 3), 1e-3, tokens=400, lora_rank=2,
               trainable="aligner+adapters", optimizer="adamw"),
     ),
 )  # fmt: skip
-"""Stages of AdamW: all that a model has; frozen parts, then adapters."""
+"""Stages of AdamW: all that a model has, its own table; frozen parts and spelled embeddings, then
+adapters."""
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -170,7 +171,7 @@ def whole_and_sharded(folder: Path, precision: str) -> None:
     def trainer(name: str, seed: int = 3, *, shard: bool = True) -> Watched:
         torch.manual_seed(seed)
         model = small_model(small_config(geometries=FURTHER))
-        student = Student(model, small_tokenizer(), spelled=False)
+        student = Student(model, small_tokenizer(), spelled=name.endswith("vision"))
         execution = Execution(True, precision, 100, checkpointing=shard, shard=shard)
         return Watched(student, [small_materials()], folder / name, seed, execution)
 

@@ -1,8 +1,8 @@
 """The training loop: draw a batch, take the loss, step; one loop for every stage.
 
 Knows stages and tasks by name only, and devices as places that average gradients. Everything that
-decides the next step (weights, optimizers, the random numbers of each process, the place in the
-data, the step) is in the checkpoint, so that a run goes on where it stopped.
+decides the next step (weights, optimizers, the seed, the place in the data, the step) is in the
+checkpoint, so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ class Trainer:
     ) -> None:
         """Joins the processes of the run, if there are several; each draws its own samples.
 
-        ``materials``: see ``drawing.Drawer``. Raises ``Vist2Error`` where accelerate is not
-        installed.
+        ``materials``: see ``drawing.Drawer``. Raises ``Vist2Error`` without accelerate.
         """
         self.execution = execution or Execution()
         self.devices = Devices(self.execution)
@@ -294,11 +293,8 @@ class Trainer:
             "torch": self.devices.random_state(),
         }
         processes = self.devices.gather(own)
-        weights = shards.gathered(self.student.state_dict(), self.devices.main)
-        moments = [
-            shards.gathered(optimizer.state_dict(), self.devices.main)
-            for optimizer in self.optimizers
-        ]
+        states = [self.student.state_dict(), *(each.state_dict() for each in self.optimizers)]
+        weights, *moments = shards.gathered(states, self.devices.main)
         if self.devices.main:
             state = {
                 "student": weights,
