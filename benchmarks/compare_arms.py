@@ -5,7 +5,9 @@
 Trains every form of memory by the same recipe, from the same initial language model, tokenizer and
 samples for each seed, one after the other; evaluates them side by side; writes
 benchmarks/results/arms.json and docs/plots/arms.png. The same command again goes on where it was
-stopped. DATA is what ``vist2 train`` takes, with ``prose/dev.*`` held out.
+stopped; seeds that the JSON already has are kept. With ``--only FORM`` it trains one form of each
+seed and stops, so that several can be trained at once. DATA is what ``vist2 train`` takes, with
+``prose/dev.*`` held out.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--passages", type=int, default=200)
     parser.add_argument("--conversations", type=int, default=100)
     parser.add_argument("--chunks", type=int, default=200)
+    parser.add_argument("--only", choices=MEMORIES, help="train this form of memory, and stop")
     parser.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    parser.add_argument("--compile", metavar="BACKEND", help="as of vist2 train")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/arms.json")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs/plots/arms.png")
     return parser.parse_args()
@@ -82,7 +86,7 @@ def train_arms(asked: argparse.Namespace, seed: int) -> dict[str, Path]:
     """The folders of the models of one seed, by their form of memory."""
     models: dict[str, Path] = {}
     tokenizer = asked.out / f"seed-{seed}" / MEMORIES[0] / "tokenizer.json"
-    for memory in MEMORIES:
+    for memory in MEMORIES if asked.only is None else (asked.only,):
         out = asked.out / f"seed-{seed}" / memory
         out.mkdir(parents=True, exist_ok=True)
         if tokenizer.is_file() and not (out / tokenizer.name).exists():
@@ -94,7 +98,7 @@ def train_arms(asked: argparse.Namespace, seed: int) -> dict[str, Path]:
             out,
             seed,
             asked.start,
-            Execution(cpu=asked.cpu),
+            Execution(cpu=asked.cpu, compile=asked.compile),
             memory=memory,
             size=asked.preset,
         )
@@ -168,17 +172,35 @@ def plot(runs: Sequence[dict[str, Any]], summary: dict[str, Any], picture: Path)
     plt.close(figure)
 
 
+def measured_before(asked: argparse.Namespace, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of other seeds that the JSON holds, if they were made with the same settings."""
+    if not asked.json.is_file():
+        return []
+    found = json.loads(asked.json.read_text())
+    if {name: found.get(name) for name in settings} != settings:
+        return []
+    return [run for run in found["runs"] if run["seed"] not in asked.seeds]
+
+
 def main() -> None:
     """Train, evaluate, write."""
     asked = options()
-    runs: list[dict[str, Any]] = []
+    settings = {
+        "recipe": asked.recipe,
+        "preset": None if asked.start else asked.preset,
+        "start": asked.start,
+        "history": asked.history,
+        "passages": asked.passages,
+        "conversations": asked.conversations,
+        "chunks": asked.chunks,
+    }
+    runs = measured_before(asked, settings)
     for seed in asked.seeds:
-        runs.append({"seed": seed, **measure(asked, train_arms(asked, seed))})
-        result = {
-            "recipe": asked.recipe,
-            "preset": None if asked.start else asked.preset,
-            "start": asked.start,
-            "history": asked.history,
+        models = train_arms(asked, seed)
+        if asked.only is not None:
+            continue
+        runs.append({"seed": seed, **measure(asked, models)})
+        result = settings | {
             "torch": torch.__version__,
             "cpus": os.cpu_count(),
             "summary": summarize(runs),
@@ -187,7 +209,7 @@ def main() -> None:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(json.dumps(result, indent=2) + "\n")
         plot(runs, result["summary"], asked.plot)
-    print(asked.json, asked.plot, sep="\n")
+        print(asked.json, asked.plot, sep="\n")
 
 
 if __name__ == "__main__":

@@ -90,11 +90,12 @@ import json, sys
 from pathlib import Path
 from tests.support.engines import CountingEngine
 from vist2_memory import VisualMemory
+from vist2_memory.memory.recollection import recollect
 engine = CountingEngine(Path(sys.argv[2]))
 with VisualMemory.open(sys.argv[1], model=engine) as memory:
     session = memory.session("a")
     chunks = [[chunk.id, chunk.text] for chunk in session.chunks()]
-    found = session._recollect(session.chunks())
+    found = recollect(memory.store, engine, session.scope, session.chunks())
 print(json.dumps([chunks, len(engine.encoded), len(found.visual)]))
 """
 

@@ -14,6 +14,7 @@ from tests.support.memories import engine_of, plain, tell
 from tests.support.plain import FailingStore
 from vist2_memory import Session, VisualMemory
 from vist2_memory.errors import StoreUnavailableError
+from vist2_memory.memory.recollection import recollect
 from vist2_memory.store import Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.types import GenerationParams
@@ -119,7 +120,7 @@ def test_a_tensor_that_is_missing_or_refused_is_encoded_again_and_the_answer_is_
             again[chunk.id], scope=bad.scope, fingerprint=engine.spec.fingerprint, chunk_id=chunk.id
         )
     engine.encoded.clear()
-    bad._recollect(chunks)
+    recollect(memory.store, engine, bad.scope, chunks)
     assert engine.encoded == []
 
 

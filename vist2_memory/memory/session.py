@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,23 +16,21 @@ from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import (
     ConflictError,
     ContextOverflowError,
-    LogLostError,
     ModelError,
     StoreUnavailableError,
 )
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.context import assemble
 from vist2_memory.memory.delivery import Delivery, Room, deliver
-from vist2_memory.memory.recollection import Recollection, prepare, recollect, remember
+from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.recollection import prepare, remember
 from vist2_memory.memory.streams import from_thread
-from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_role, check_text
-from vist2_memory.selection import newest_that_fit, share
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.transcript import write_message
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
-    Context,
     Finished,
     GenerationEvent,
     GenerationParams,
@@ -43,9 +40,6 @@ from vist2_memory.types import (
 
 if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
-
-_ATTEMPTS = 20
-"""How often an append is tried again after another writer came first."""
 
 EXPORT_FORMAT = "vist2-session"
 EXPORT_VERSION = 1
@@ -57,8 +51,7 @@ class Session:
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._lock = threading.RLock()
-        self._state: Transcript | None = None
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope)
 
     @property
     def id(self) -> str:
@@ -69,15 +62,15 @@ class Session:
 
     def messages(self) -> list[Message]:
         """All messages, verbatim and in order, as the log holds them now."""
-        return self._memory.store.read(self.scope)
+        return self._log.messages()
 
     def chunks(self) -> list[Chunk]:
         """The chunks that the transcript is cut into; what lies after them is the tail."""
-        return list(self._refresh().chunks)
+        return list(self._log.refresh().chunks)
 
     def tail(self) -> str:
         """The newest part of the transcript, which is still text."""
-        return self._refresh().tail
+        return self._log.refresh().tail
 
     # Writing
 
@@ -104,10 +97,10 @@ class Session:
             time=time.time(),
             payload=payload or {},
         )
-        with self._lock:
+        with self._log.lock:
             self._check_pinned(message)
-            stored = self._append(message)
-            new = self._refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
+            stored = self._log.append(message)
+            new = self._log.refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
             prepare(self._memory.store, self._memory.engine, self.scope, new)
         return stored
 
@@ -159,19 +152,20 @@ class Session:
         turn: str,
         payload: Mapping[str, Any] | None,
     ) -> Iterator[GenerationEvent]:
-        with self._lock:
+        with self._log.lock:
             answered = self._open_turn(turn, question, payload)
-            state = self._refresh()
+            state = self._log.refresh()
             if answered is None:
-                context, finish = self._context(state, include)
+                store, engine = self._memory.store, self._memory.engine
+                assembled = assemble(store, engine, self.scope, state, include)
             start, seen = state.tail_start, len(state.messages)
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
             return
         folded: list[ChunkFolded] = []
-        for event in self._memory.engine.generate(context, params):
+        for event in self._memory.engine.generate(assembled.context, params):
             if isinstance(event, Finished):
-                yield finish(event, self._close_turn(turn, event, folded, seen))
+                yield assembled.finish(event, self._close_turn(turn, event, folded, seen))
                 return
             if isinstance(event, ChunkFolded):
                 event = replace(event, chunk=replace(event.chunk, start=start))
@@ -193,14 +187,12 @@ class Session:
             )
         books = {books.scope: books for books in include}.values()
         shelf = [chunk for collection in books for chunk in collection.chunks()]
-        with self._lock:
-            return deliver(engine, self._refresh(), shelf, room or Room())
+        with self._log.lock:
+            return deliver(engine, self._log.refresh(), shelf, room or Room())
 
     def delete(self) -> Deleted:
         """Delete the session, log and tensors; what was deleted, in counts."""
-        with self._lock:
-            self._state = None
-            return self._memory.store.delete(self.scope)
+        return self._log.delete()
 
     def export(self, path: Path | str) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -253,72 +245,12 @@ class Session:
 
     # Within
 
-    def _refresh(self) -> Transcript:
-        """The transcript as the log holds it now."""
-        with self._lock:
-            engine = self._memory.engine
-            if self._state is None:
-                self._state = Transcript(engine.chunker, engine.spec.layout, engine.spec.tail_limit)
-            known = self._state.messages
-            new = self._memory.store.read(self.scope, after=max(0, len(known) - 1))
-            if known and (not new or new[0].id != known[-1].id):
-                self._state = None  # deleted, and perhaps begun anew, by another process
-                self._check_not_rolled_back(known)
-                return self._refresh()
-            self._state.take(new[1:] if known else new)
-            return self._state
-
-    def _check_not_rolled_back(self, known: Sequence[Message]) -> None:
-        """Refuse a log that begins as it was seen and lacks what was seen later.
-
-        That is what a fail-over leaves of a log whose newest messages no replica had yet.
-        """
-        kept = 0
-        for there, seen in zip(self._memory.store.read(self.scope), known, strict=False):
-            if there.id != seen.id:
-                break
-            kept += 1
-        if kept:
-            raise LogLostError(
-                f"session {self.id!r} held {len(known)} messages, of which the store has {kept} "
-                "now: it lost the newest ones, as a fail-over or a backup that was restored does. "
-                "What is left is used from now on; say again what is missing."
-            )
-
-    def _append(self, message: Message, ends: Iterable[int] = (), seen: int = -1) -> Message:
-        """Log ``message`` with its cuts, after whatever other writers logged in between.
-
-        ``ends``: cuts that were made while the answer was generated; they hold only if the log
-        still has the ``seen`` messages that the generation started from.
-        """
-        for attempt in range(_ATTEMPTS):
-            time.sleep(0.002 * attempt)
-            state = self._refresh()
-            known = next((m for m in state.messages if m.id == message.id), None)
-            if known is not None and (known.role, known.text) == (message.role, message.text):
-                return known
-            count = len(state.messages)
-            cuts = state.cuts_after(message, ends if count == seen else ())
-            entry = replace(message, cuts=cuts, layout=state.layout)
-            try:
-                self._memory.store.append(self.scope, [entry], expected=count)
-            except ConflictError:
-                if known is not None:
-                    raise
-                continue
-            self._refresh()
-            return entry
-        raise ConflictError(
-            f"session {self.id!r}: other writers came first {_ATTEMPTS} times; nothing of this "
-            "message was stored, try again"
-        )
-
     def _check_pinned(self, message: Message) -> None:
         """Refuse a system prompt that would leave no room for the conversation."""
         if message.role != "system":
             return
         engine = self._memory.engine
-        pinned = self._refresh().pinned + write_message(message.role, message.text)
+        pinned = self._log.refresh().pinned + write_message(message.role, message.text)
         tokens, room = engine.chunker.count(pinned), engine.spec.max_text_tokens // 2
         if tokens > room:
             raise ContextOverflowError(
@@ -330,7 +262,7 @@ class Session:
         self, turn: str, question: str, payload: Mapping[str, Any] | None
     ) -> Message | None:
         """Log the question unless it is there; the answer if the turn has one already."""
-        messages = self._refresh().messages
+        messages = self._log.refresh().messages
         of_turn = [message for message in messages if message.turn == turn]
         asked = [message for message in of_turn if message.role == "user"]
         if asked and asked[-1].text != question:
@@ -351,57 +283,12 @@ class Session:
         ends = [event.chunk.start + len(event.chunk.text) for event in folded]
         role: Role = "assistant"
         answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
-        with self._lock:
+        with self._log.lock:
             try:
-                self._append(answer, ends, seen)
+                self._log.append(answer, ends, seen)
             except ConflictError:
-                if not any(message.id == answer.id for message in self._refresh().messages):
+                if not any(message.id == answer.id for message in self._log.refresh().messages):
                     raise
                 return ["another answer to this turn was logged first; this one was not"]
         visual = [event.visual for event in folded]
         return remember(self._memory.store, self._memory.engine, self.scope, visual)
-
-    def _recollect(self, chunks: Sequence[Chunk]) -> Recollection:
-        return recollect(self._memory.store, self._memory.engine, self.scope, chunks)
-
-    def _context(self, state: Transcript, include: Sequence[Collection]) -> tuple[Context, Any]:
-        """What the answer is generated from, and how its end is to be completed."""
-        engine = self._memory.engine
-        include = list({books.scope: books for books in include}.values())
-        shelf = [(books, chunk) for books in include for chunk in books.chunks()]
-        costs = [engine.cost(chunk) for chunk in state.chunks]
-        shelf_costs = [engine.cost(chunk) for _, chunk in shelf]
-        own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
-        first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
-        left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
-        sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
-        parts = [
-            books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
-            for books in include
-        ]
-        parts.append(self._recollect(state.chunks[first:]))
-        visual = tuple(tokens for part in parts for tokens in part.visual)
-        degraded = [note for part in parts for note in part.degraded]
-        cached = sum(part.cached_visual_tokens for part in parts)
-
-        def finish(end: Finished, more: list[str]) -> Finished:
-            usage = replace(end.usage, cached_visual_tokens=min(cached, end.usage.visual_tokens))
-            load_s = sum(part.load_s for part in parts)
-            encode_s = sum(part.encode_s for part in parts)
-            timing = replace(
-                end.timing,
-                load_s=load_s,
-                encode_s=encode_s,
-                first_token_s=end.timing.first_token_s + load_s + encode_s,
-                total_s=end.timing.total_s + load_s + encode_s,
-            )
-            return replace(
-                end,
-                usage=usage,
-                timing=timing,
-                degraded=(*end.degraded, *degraded, *more),
-                left_out_tokens=sum(chunk.tokens for chunk in left_out),
-            )
-
-        context = Context(state.pinned, visual, state.prompt(), tuple(sources), state.speaks)
-        return context, finish

@@ -1,0 +1,68 @@
+"""What an answer is generated from: which chunks, as visual tokens, and the text after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vist2_memory.engine.base import Engine
+from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.recollection import Recollection, recollect
+from vist2_memory.memory.transcript import Transcript
+from vist2_memory.selection import newest_that_fit, share
+from vist2_memory.store.base import Scope, Store
+from vist2_memory.types import Context, Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A context, and what it took to have it."""
+
+    context: Context
+    left_out_tokens: int
+    """Text tokens of the chunks that did not fit."""
+    parts: tuple[Recollection, ...]
+
+    def finish(self, end: Finished, degraded: Sequence[str]) -> Finished:
+        """``end`` with what the memory's part of the answer was, and ``degraded`` too."""
+        cached = sum(part.cached_visual_tokens for part in self.parts)
+        load_s = sum(part.load_s for part in self.parts)
+        encode_s = sum(part.encode_s for part in self.parts)
+        usage = replace(end.usage, cached_visual_tokens=min(cached, end.usage.visual_tokens))
+        timing = replace(
+            end.timing,
+            load_s=load_s,
+            encode_s=encode_s,
+            first_token_s=end.timing.first_token_s + load_s + encode_s,
+            total_s=end.timing.total_s + load_s + encode_s,
+        )
+        notes = [note for part in self.parts for note in part.degraded]
+        return replace(
+            end,
+            usage=usage,
+            timing=timing,
+            degraded=(*end.degraded, *notes, *degraded),
+            left_out_tokens=self.left_out_tokens,
+        )
+
+
+def assemble(
+    store: Store, engine: Engine, scope: Scope, state: Transcript, include: Sequence[Collection]
+) -> Assembled:
+    """The context of the session ``scope``: collections first, the newest of what is too much."""
+    include = list({books.scope: books for books in include}.values())
+    shelf = [(books, chunk) for books in include for chunk in books.chunks()]
+    costs = [engine.cost(chunk) for chunk in state.chunks]
+    shelf_costs = [engine.cost(chunk) for _, chunk in shelf]
+    own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
+    first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
+    left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
+    sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
+    parts = [
+        books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
+        for books in include
+    ]
+    parts.append(recollect(store, engine, scope, state.chunks[first:]))
+    visual = tuple(tokens for part in parts for tokens in part.visual)
+    context = Context(state.pinned, visual, state.prompt(), tuple(sources), state.speaks)
+    return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))
