@@ -52,6 +52,8 @@ ENCODE_BATCH = 8
 """Pages that go through the tower at once."""
 KEEP_RECENT = 1024
 VERBATIM_TOKENS = 512
+_COSTS = 4096
+"""Pages whose cost is remembered, by their text."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -120,7 +122,7 @@ class VLMEngine(Engine):
         never = {*steering, *unknown} - self._stop_ids
         self._never = torch.tensor(sorted(never), device=on)
         self._positions = positions
-        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+        self._cost = lru_cache(maxsize=_COSTS)(self._cost_of)
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
