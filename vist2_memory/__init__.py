@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         LogLostError,
         ModelError,
         ModelNotFoundError,
+        QuotaExceededError,
         StoreError,
         StoreFormatError,
         StoreUnavailableError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Vist2Error,
     )
     from vist2_memory.memory import Collection, Document, Session, VisualMemory
+    from vist2_memory.store import Quota
     from vist2_memory.types import (
         Chunk,
         ChunkFolded,
@@ -55,6 +57,7 @@ _HOMES = {
         "LogLostError",
         "ModelError",
         "ModelNotFoundError",
+        "QuotaExceededError",
         "StoreError",
         "StoreFormatError",
         "StoreURLError",
@@ -62,6 +65,7 @@ _HOMES = {
         "Vist2Error",
     ),
     "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
+    "vist2_memory.store": ("Quota",),
     "vist2_memory.types": (
         "Chunk",
         "ChunkFolded",
@@ -96,6 +100,8 @@ __all__ = [
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "Quota",
+    "QuotaExceededError",
     "Session",
     "StoreError",
     "StoreFormatError",

@@ -15,6 +15,7 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   ├── StoreUnavailableError           cannot be reached, opened or written
     │   ├── StoreFormatError                holds something that is not ours, or of another version
     │   ├── LogLostError                    messages that were acknowledged are gone
+    │   ├── QuotaExceededError              no room left for what was to be stored
     │   └── ConflictError                   another writer changed the session in between
     └── CodecError                          stored bytes are refused: damaged or of another scope
         └── FingerprintMismatchError        a good tensor, but made by another model
@@ -78,6 +79,10 @@ class StoreFormatError(StoreError):
 
 class LogLostError(StoreError):
     """Messages that had been acknowledged are missing from the log (evicted or cut by others)."""
+
+
+class QuotaExceededError(StoreError):
+    """A namespace or a session has no room for what was to be stored; nothing of it was."""
 
 
 class ConflictError(StoreError):

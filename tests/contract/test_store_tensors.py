@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.backends import Backend
+from tests.support.backends import Backend, Redis, say
 
 
 def test_tensors_are_put_got_and_dropped(backend: Backend) -> None:
@@ -27,3 +27,24 @@ def test_many_and_large_tensors(backend: Backend) -> None:
     asked = [f"c{n}" for n in range(0, 1200)]
     assert store.get_many(scope, "f", asked) == [items.get(chunk) for chunk in asked]
     assert store.delete(scope).tensors == 1000
+
+
+def test_the_tensors_that_are_there_are_listed(backend: Backend) -> None:
+    store, scope = backend.open(), backend.scope()
+    assert store.tensor_ids(scope) == {}
+    store.append(scope, [say(1)])
+    assert store.tensor_ids(scope) == {}
+    store.put_many(scope, "f:1", {"b": b"1", "a:%é": b"2"})
+    store.put_many(scope, "f2", {"c": b"3"})
+    store.put_many(backend.scope("other"), "f3", {"d": b"4"})
+    assert store.tensor_ids(scope) == {"f2": ["c"], "f:1": ["a:%é", "b"]}
+    store.drop_many(scope, "f:1", ["b"])
+    store.drop_many(scope, "f2", ["c"])
+    assert store.tensor_ids(scope) == {"f:1": ["a:%é"]}
+
+
+def test_an_evicted_tensor_is_not_listed(redis_backend: Redis) -> None:
+    store, scope = redis_backend.open(), redis_backend.scope()
+    store.put_many(scope, "f", {"a": b"1", "b": b"2"})
+    redis_backend.remove(redis_backend.keys(":t:f:a"))
+    assert store.tensor_ids(scope) == {"f": ["b"]}

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
-from vist2_memory.errors import (
-    ConflictError,
-    InvalidInputError,
-    StoreFormatError,
-    StoreUnavailableError,
-)
+from vist2_memory.errors import InvalidInputError
+from vist2_memory.memory.carrying import AT_ONCE, carry, take_in
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
-from vist2_memory.memory.validation import check_role, check_text
+from vist2_memory.memory.exports import read_export
+from vist2_memory.memory.histories import Blocks, Form, read_histories
+from vist2_memory.memory.moving import Moved, move
+from vist2_memory.memory.session import Session
+from vist2_memory.memory.upkeep import Collected, Progress, Reencoded, collect, reencode
 from vist2_memory.store import open_store
-from vist2_memory.store.base import Scope, ScopeInfo, Store
-from vist2_memory.types import Message
+from vist2_memory.store.base import Quota, Scope, ScopeInfo, Store, StoreUsage
+from vist2_memory.types import Chunk
 
 DEFAULT_STORE = "sqlite:///vist2.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import took in, in counts. ``warnings``: content that was no text, by file and line."""
+
+    sessions: int
+    messages: int
+    new: int
+    """Messages that were not there before."""
+    warnings: tuple[str, ...] = ()
 
 
 class VisualMemory:
@@ -65,6 +75,7 @@ class VisualMemory:
         namespace: str = "default",
         ratio: float | None = None,
         ttl: int | None = None,
+        quota: Quota | None = None,
         device: str | None = None,
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
@@ -77,7 +88,8 @@ class VisualMemory:
         ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
         how many text tokens a visual token stands for, one that a VIST2 model was trained on
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
-        forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
+        forgotten. ``quota``: what the namespace, and each session in it, may hold; kept by all that
+        is written through this store. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
         one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered.
         """
@@ -94,11 +106,14 @@ class VisualMemory:
             find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
         if isinstance(url, Store):
-            memory = cls(url, model, namespace, device, ratio)
-            memory._owns_store = False
-            return memory
-        store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        return cls(store, model, namespace, device, ratio)
+            store = url
+        else:
+            store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
+        if quota is not None:
+            store.limit(namespace, quota)
+        memory = cls(store, model, namespace, device, ratio)
+        memory._owns_store = not isinstance(url, Store)
+        return memory
 
     @property
     def engine(self) -> Engine:
@@ -131,23 +146,121 @@ class VisualMemory:
         """The collections of this namespace."""
         return self.store.scopes(self.namespace, "collection")
 
-    def import_session(self, path: Path | str, id: str | None = None) -> Session:
+    def usage(self) -> StoreUsage:
+        """What this namespace holds: messages, their bytes, sessions and collections."""
+        return self.store.usage(self.namespace)
+
+    # Sessions from elsewhere, and to elsewhere
+
+    def import_session(
+        self, path: Path | str, id: str | None = None, *, tensors: bool = True
+    ) -> Session:
         """Take in a session that was written by :meth:`Session.export`, under ``id`` if given.
 
-        Raises ``StoreFormatError`` for a file of another kind and ``ConflictError`` when the
-        session exists already with other messages; nothing is stored then.
+        With ``tensors``, the visual tokens beside it too, if the memory's model made them and they
+        are whole; others are encoded again when they are needed. Raises ``StoreFormatError`` for a
+        file of another kind and ``ConflictError`` when the session exists already with other
+        messages; nothing is stored then.
         """
-        name, messages = read_export(Path(path))
-        session = self.session(id or name)
-        count = self.store.count(session.scope)
-        if count and _said(session.messages()) != _said(messages):
-            raise ConflictError(
-                f"session {session.id!r} exists already with {count} messages: delete it, or "
-                "import under another id"
-            )
-        if not count:
-            self.store.append(session.scope, messages, expected=0)
+        export = read_export(Path(path))
+        session = self.session(id or export.session)
+        known = export.tensors if tensors else None
+        if known is not None:
+            known.check()
+        take_in(self.store, session.scope, export.messages)
+        if known is not None and known.fingerprint == self.engine.spec.fingerprint:
+            ids = sorted({chunk.id for chunk in session.chunks()})
+            for start in range(0, len(ids), AT_ONCE):
+                data = known.read(ids[start : start + AT_ONCE])
+                carry(data, known.fingerprint, known.scope, session.scope, self.store)
         return session
+
+    def import_histories(
+        self,
+        path: Path | str,
+        *,
+        form: Form = "auto",
+        blocks: Blocks = "name",
+        progress: Callable[[str, int], None] = lambda session, new: None,
+    ) -> Imported:
+        """Take in the conversations of a JSON lines file that another program wrote.
+
+        ``form``: ``vist2``, ``openai``, ``langchain``, or ``auto`` to see for each message. Content
+        that is no text is named in its place and told in ``warnings``, or refused with
+        ``blocks="refuse"``. ``progress`` is called with each session's id and how many of its
+        messages were new: doing it again stores nothing twice. Raises ``StoreFormatError`` naming
+        file and line, and ``ConflictError`` for a session that holds other messages; of such a
+        session nothing is stored.
+        """
+        sessions = messages = new = 0
+        warnings: list[str] = []
+        for history in read_histories(Path(path), form, blocks):
+            scope = self.session(history.session).scope
+            stored = take_in(self.store, scope, history.messages)
+            progress(history.session, stored)
+            sessions, messages, new = sessions + 1, messages + len(history.messages), new + stored
+            warnings += history.warnings
+        return Imported(sessions, messages, new, tuple(warnings))
+
+    def move_session(self, id: str, to: VisualMemory | str) -> Moved:
+        """Move a session to another memory, or to the store at a URL, under the same id.
+
+        Messages are copied verbatim, tensors that are whole with them, and the session here is
+        deleted once the other is proved to hold it all. Killed in between, the same call does the
+        rest. Raises ``ConflictError`` where the other holds something else under that id.
+        """
+        return self._move([Scope(self.namespace, "session", id)], to, lambda done, of: None)
+
+    def move_all(
+        self, to: VisualMemory | str, *, progress: Progress = lambda done, of: None
+    ) -> Moved:
+        """:meth:`move_session` for every session and collection of this namespace."""
+        return self._move(self._scopes(), to, progress)
+
+    def _move(self, scopes: Sequence[Scope], to: VisualMemory | str, progress: Progress) -> Moved:
+        namespace = self.namespace if isinstance(to, str) else to.namespace
+        target = open_store(to, ttl=self.store.ttl) if isinstance(to, str) else to.store
+        try:
+            moved = Moved()
+            for done, scope in enumerate(scopes, 1):
+                moved += move(self.store, scope, target, replace(scope, namespace=namespace))
+                progress(done, len(scopes))
+            return moved
+        finally:
+            if isinstance(to, str):
+                target.close()
+
+    # Upkeep
+
+    def collect_garbage(
+        self, ids: Iterable[str] | None = None, *, progress: Progress = lambda done, of: None
+    ) -> Collected:
+        """Drop tensors that this memory's model will not ask for; None: of the whole namespace.
+
+        Those of other models, and of chunks that are in their session or collection no more. It
+        reads the logs: through a store with a ``ttl`` that is a use of every session.
+        """
+        self.store.usage(self.namespace)  # what is counted for a quota is put right too
+        return collect(self.store, self.engine, self._scopes(ids), self._cut, progress)
+
+    def reencode(
+        self, ids: Iterable[str] | None = None, *, progress: Progress = lambda done, of: None
+    ) -> Reencoded:
+        """Encode ahead of time what this memory's model has no tensors of, as after a change of it.
+
+        ``ids``: sessions; None: every session and collection of the namespace. Begun again, it
+        goes on where it ended.
+        """
+        return reencode(self.store, self.engine, self._scopes(ids), self._cut, progress)
+
+    def _scopes(self, ids: Iterable[str] | None = None) -> list[Scope]:
+        if ids is not None:
+            return [Scope(self.namespace, "session", id) for id in ids]
+        return [info.scope for info in [*self.sessions(), *self.collections()]]
+
+    def _cut(self, scope: Scope) -> list[Chunk]:
+        is_session = scope.kind == "session"
+        return (self.session if is_session else self.collection)(scope.name).chunks()
 
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
@@ -189,40 +302,3 @@ def _page_engine(model: str | Path) -> Engine | None:
 
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
-
-
-def _said(messages: list[Message]) -> list[tuple[str, str, str]]:
-    return [(message.id, message.role, message.text) for message in messages]
-
-
-def read_export(path: Path) -> tuple[str, list[Message]]:
-    """The session id and the messages in a file that :meth:`Session.export` wrote."""
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except OSError as error:
-        raise StoreUnavailableError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StoreFormatError(f"{path} is no exported session: it is not UTF-8") from error
-    try:
-        header: dict[str, Any] = json.loads(lines[0])
-        known = (header["format"], header["version"]) == (EXPORT_FORMAT, EXPORT_VERSION)
-        known = known and isinstance(header["session"], str)
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise StoreFormatError(
-            f"{path} is no exported session: its first line is not "
-            f'{{"format": "{EXPORT_FORMAT}", "version": {EXPORT_VERSION}, ...}}'
-        )
-    messages = []
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            fields = json.loads(line)
-            message = Message(**{**fields, "cuts": tuple(fields["cuts"])})
-            check_role(message.role)
-            if message.text or message.role != "assistant":  # a model may have said nothing
-                check_text(message.text)
-            messages.append(message)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreFormatError(f"{path}:{number} holds no message: {error}") from error
-    return str(header["session"]), messages

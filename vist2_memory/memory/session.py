@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,13 @@ from vist2_memory.errors import (
     ConflictError,
     ContextOverflowError,
     ModelError,
-    StoreUnavailableError,
+    QuotaExceededError,
 )
+from vist2_memory.memory.carrying import read_good
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble
 from vist2_memory.memory.delivery import Delivery, Room, deliver
+from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.recollection import prepare, remember
 from vist2_memory.memory.streams import from_thread
@@ -40,9 +41,6 @@ from vist2_memory.types import (
 
 if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
-
-EXPORT_FORMAT = "vist2-session"
-EXPORT_VERSION = 1
 
 
 class Session:
@@ -194,19 +192,20 @@ class Session:
         """Delete the session, log and tensors; what was deleted, in counts."""
         return self._log.delete()
 
-    def export(self, path: Path | str) -> int:
+    def export(self, path: Path | str, *, tensors: bool = False) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
 
-        Raises ``StoreUnavailableError`` when the file cannot be written.
+        ``tensors``: and the visual tokens that are cached for the memory's model, to the same path
+        ending in ``.safetensors``. Raises ``StoreUnavailableError`` when a file cannot be written.
         """
         messages = self.messages()
-        header = {"format": EXPORT_FORMAT, "version": EXPORT_VERSION, "session": self.id}
-        lines = [header, *(asdict(message) for message in messages)]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot write {path}: {error.strerror}") from error
+        exported = None
+        if tensors:
+            fingerprint = self._memory.engine.spec.fingerprint
+            ids = sorted({chunk.id for chunk in self.chunks()})
+            data = read_good(self._memory.store, self.scope, fingerprint, ids)
+            exported = (self.scope, fingerprint, data)
+        write_export(Path(path), self.id, messages, exported)
         return len(messages)
 
     # Async twins
@@ -239,9 +238,9 @@ class Session:
         """:meth:`delete`, without blocking the event loop."""
         return await asyncio.to_thread(self.delete)
 
-    async def aexport(self, path: Path | str) -> int:
+    async def aexport(self, path: Path | str, *, tensors: bool = False) -> int:
         """:meth:`export`, without blocking the event loop."""
-        return await asyncio.to_thread(self.export, path)
+        return await asyncio.to_thread(self.export, path, tensors=tensors)
 
     # Within
 
@@ -290,5 +289,7 @@ class Session:
                 if not any(message.id == answer.id for message in self._log.refresh().messages):
                     raise
                 return ["another answer to this turn was logged first; this one was not"]
+            except QuotaExceededError as error:
+                return [f"the answer was not logged: {error}"]
         visual = [event.visual for event in folded]
         return remember(self._memory.store, self._memory.engine, self.scope, visual)

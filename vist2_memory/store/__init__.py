@@ -20,9 +20,11 @@ from vist2_memory.store.base import (
     Deleted,
     Kind,
     MemoryStore,
+    Quota,
     Scope,
     ScopeInfo,
     Store,
+    StoreUsage,
     TokenStore,
 )
 from vist2_memory.store.memory import InMemoryStore
@@ -32,9 +34,11 @@ __all__ = [
     "InMemoryStore",
     "Kind",
     "MemoryStore",
+    "Quota",
     "Scope",
     "ScopeInfo",
     "Store",
+    "StoreUsage",
     "TokenStore",
     "open_store",
 ]

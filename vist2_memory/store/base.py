@@ -7,13 +7,16 @@ is deleted with it.
 Time to live: whoever appends to a scope decides whether it expires. With a ``ttl`` it ends that
 many seconds after its last use, and reading it through a store with a ``ttl`` counts as use;
 appended to without one, it is kept. A scope that expired is an empty scope, not a lost log.
+
+Quota: `Store.limit` says what a namespace and each scope in it may hold. It is kept by what appends
+through this store, so all clients of a namespace should set the same.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, get_args
 from urllib.parse import quote, unquote
@@ -100,6 +103,42 @@ class ScopeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What a namespace may hold, and each session or collection in it; None: any amount.
+
+    Counted are the messages and documents, and their bytes as they are stored, payloads and all.
+    Tensors are a cache, and not counted.
+    """
+
+    messages: int | None = None
+    """Messages and documents of the namespace."""
+    bytes: int | None = None
+    """Bytes of them."""
+    scope_messages: int | None = None
+    """Messages of one session, or documents of one collection."""
+    scope_bytes: int | None = None
+    """Bytes of them."""
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise ValueError(
+                    f"{option.name}={value!r} is not allowed: a whole number, 0 or more, or None"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What a namespace holds; ``bytes``: of messages and documents, as they are stored."""
+
+    messages: int = 0
+    bytes: int = 0
+    sessions: int = 0
+    collections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
 
@@ -123,7 +162,7 @@ class MemoryStore(ABC):
         Raises `ConflictError` if an id is there with another role, turn, text or payload, or if the
         log holds more or fewer than ``expected`` (unless all ids are there already: a retry);
         `InvalidMessageError` for a message without id or one that cannot be written down;
-        `LogLostError` if the log is damaged.
+        `LogLostError` if the log is damaged; `QuotaExceededError` if there is no room for all.
         """
 
     @abstractmethod
@@ -139,8 +178,16 @@ class MemoryStore(ABC):
         """All scopes of a kind that hold messages, sorted by name."""
 
     @abstractmethod
-    def delete(self, scope: Scope) -> Deleted:
-        """Delete the log and the tensors of all models; nothing of the scope is left."""
+    def usage(self, namespace: str) -> StoreUsage:
+        """What the namespace holds, counted now; no use of its scopes, so none lives longer."""
+
+    @abstractmethod
+    def delete(self, scope: Scope, *, expected: int | None = None) -> Deleted:
+        """Delete the log and the tensors of all models; nothing of the scope is left.
+
+        ``expected`` is how many messages the caller has seen: `ConflictError` if the log holds more
+        or fewer, and nothing is deleted then.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -164,6 +211,10 @@ class TokenStore(ABC):
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         """Delete these and return how many were there."""
 
+    @abstractmethod
+    def tensor_ids(self, scope: Scope) -> dict[str, list[str]]:
+        """The chunk ids of all tensors that are there, sorted, by fingerprint."""
+
 
 class Store(MemoryStore, TokenStore):
     """Log and cache in one place. ``ttl``: seconds after its last use that a scope is kept."""
@@ -172,6 +223,19 @@ class Store(MemoryStore, TokenStore):
         if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
             raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
         self.ttl = ttl
+        self._quotas: dict[str, Quota] = {}
+
+    def limit(self, namespace: str, quota: Quota | None) -> None:
+        """What is appended to ``namespace`` through this store keeps to ``quota`` from now on."""
+        validated_name("namespace", namespace)
+        if quota is None:
+            self._quotas.pop(namespace, None)
+        else:
+            self._quotas[namespace] = quota
+
+    def quota(self, namespace: str) -> Quota | None:
+        """What `limit` set."""
+        return self._quotas.get(namespace)
 
     @abstractmethod
     def describe(self) -> str:

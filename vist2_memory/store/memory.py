@@ -17,9 +17,11 @@ from vist2_memory.store.base import (
     Scope,
     ScopeInfo,
     Store,
+    StoreUsage,
     validated_after,
     validated_name,
 )
+from vist2_memory.store.quotas import Size, check_namespace, check_scope
 from vist2_memory.store.records import Record, differs, from_record, moved_on, to_records
 from vist2_memory.types import Message
 
@@ -34,6 +36,10 @@ class _Shelf:
     log: list[Record] = field(default_factory=list)
     digests: dict[bytes, bytes] = field(default_factory=dict)
     tensors: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> Size:
+        return Size(len(self.log), sum(len(record.data) for record in self.log))
 
 
 class InMemoryStore(Store):
@@ -61,6 +67,7 @@ class InMemoryStore(Store):
             if expected is not None and expected != count and (fresh or not records):
                 raise ConflictError(moved_on(scope, expected, count))
             if fresh:
+                self._check_room(scope, shelf, fresh)
                 shelf = shelf or self._new(scope)
                 shelf.log.extend(fresh)
                 shelf.digests.update((record.id, record.digest) for record in fresh)
@@ -95,9 +102,19 @@ class InMemoryStore(Store):
                 key=lambda info: info.scope.name,
             )
 
-    def delete(self, scope: Scope) -> Deleted:
+    def usage(self, namespace: str) -> StoreUsage:
+        size = self._size(validated_name("namespace", namespace))
+        sessions, collections = (
+            len(self.scopes(namespace, kind)) for kind in ("session", "collection")
+        )
+        return StoreUsage(size.messages, size.bytes, sessions, collections)
+
+    def delete(self, scope: Scope, *, expected: int | None = None) -> Deleted:
         with self._lock:
-            self._find(scope)
+            shelf = self._find(scope)
+            count = len(shelf.log) if shelf else 0
+            if expected is not None and expected != count:
+                raise ConflictError(moved_on(scope, expected, count))
             shelf = self._shelves.pop(scope, None)
         if shelf is None:
             return Deleted()
@@ -134,12 +151,36 @@ class InMemoryStore(Store):
             dropped = [tensors.pop((fingerprint, chunk), None) for chunk in chunk_ids]
         return sum(data is not None for data in dropped)
 
+    def tensor_ids(self, scope: Scope) -> dict[str, list[str]]:
+        with self._lock:
+            shelf = self._find(scope)
+            found: dict[str, list[str]] = {}
+            for fingerprint, chunk in sorted(shelf.tensors if shelf else ()):
+                found.setdefault(fingerprint, []).append(chunk)
+            return found
+
     def describe(self) -> str:
         return "memory://"
 
     def _new(self, scope: Scope) -> _Shelf:
         now = self._clock()
         return self._shelves.setdefault(scope, _Shelf(created=now, updated=now))
+
+    def _check_room(self, scope: Scope, shelf: _Shelf | None, fresh: Sequence[Record]) -> None:
+        quota = self.quota(scope.namespace)
+        if quota is not None:
+            more = Size(len(fresh), sum(len(record.data) for record in fresh))
+            check_scope(quota, scope, shelf.size if shelf else Size(), more)
+            check_namespace(quota, scope, self._size(scope.namespace), more)
+
+    def _size(self, namespace: str) -> Size:
+        """What the namespace holds now."""
+        with self._lock:
+            self._check_open()
+            for scope in list(self._shelves):
+                self._drop_if_expired(scope)
+            shelves = (shelf for s, shelf in self._shelves.items() if s.namespace == namespace)
+            return sum((shelf.size for shelf in shelves), Size())
 
     def _find(self, scope: Scope) -> _Shelf | None:
         """The shelf of the scope; to look for it is to use it."""

@@ -29,11 +29,14 @@ from vist2_memory.store.base import (
     Scope,
     ScopeInfo,
     Store,
+    StoreUsage,
     quoted,
     validated_after,
     validated_name,
 )
+from vist2_memory.store.quotas import Size, check_namespace, check_scope
 from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.sqlite_usage import install, namespace_size, scope_size, scopes_of
 from vist2_memory.types import Message
 
 APPLICATION_ID = 0x56495354
@@ -105,6 +108,7 @@ class SQLiteStore(Store):
             if expected is not None and expected != count and (fresh or not records):
                 raise ConflictError(moved_on(scope, expected, count))
             if fresh:
+                self._check_room(scope, row, Size(len(fresh), sum(len(r.data) for r in fresh)))
                 row = row or self._new(scope)
                 self._connection.executemany(
                     "INSERT INTO messages VALUES (?,?,?,?,?)",
@@ -147,9 +151,20 @@ class SQLiteStore(Store):
         infos = (ScopeInfo(Scope.from_key(key), *rest) for key, *rest in rows)
         return sorted(infos, key=lambda info: info.scope.name)
 
-    def delete(self, scope: Scope) -> Deleted:
+    def usage(self, namespace: str) -> StoreUsage:
+        validated_name("namespace", namespace)
+        with self._transaction("IMMEDIATE"):  # without what has expired
+            size = namespace_size(self._connection, namespace)
+            scopes = (scopes_of(self._connection, namespace, k) for k in ("session", "collection"))
+            return StoreUsage(size.messages, size.bytes, *scopes)
+
+    def delete(self, scope: Scope, *, expected: int | None = None) -> Deleted:
         with self._transaction("IMMEDIATE"):
             row = self._find(scope)
+            if expected is not None:
+                count = self._counted(scope, row) if row else 0
+                if expected != count:
+                    raise ConflictError(moved_on(scope, expected, count))
             if row is None:
                 return Deleted()
             counts = self._connection.execute(
@@ -201,6 +216,16 @@ class SQLiteStore(Store):
                 [(row, fingerprint, chunk) for chunk in chunk_ids],
             ).rowcount
 
+    def tensor_ids(self, scope: Scope) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        with self._transaction(self._reading):
+            for fingerprint, chunk in self._connection.execute(
+                "SELECT fingerprint, chunk FROM tensors WHERE scope=? ORDER BY 1, 2",
+                (self._find(scope),),
+            ):
+                found.setdefault(fingerprint, []).append(chunk)
+        return found
+
     def describe(self) -> str:
         return f"sqlite:///{self._path}"
 
@@ -226,6 +251,12 @@ class SQLiteStore(Store):
                 "UPDATE scopes SET expires=? WHERE id=?", (now + self.ttl, row)
             )
         return int(row)
+
+    def _check_room(self, scope: Scope, row: int | None, more: Size) -> None:
+        quota = self.quota(scope.namespace)
+        if quota is not None:
+            check_scope(quota, scope, scope_size(self._connection, row), more)
+            check_namespace(quota, scope, namespace_size(self._connection, scope.namespace), more)
 
     def _new(self, scope: Scope) -> int:
         now = self._clock()
@@ -292,6 +323,7 @@ class SQLiteStore(Store):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            install(self._connection)
             self._connection.execute("COMMIT")
 
     def _check_schema(self) -> int:

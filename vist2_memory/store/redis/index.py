@@ -6,6 +6,7 @@ What each mark means is told in `vist2_memory.store.redis.scripts`.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import redis
@@ -29,6 +30,17 @@ class Index:
         scopes = ((Scope.from_key(key.decode("ascii")), mark) for key, mark in marks.items())
         return sorted((s for s in scopes if s[0].kind == kind), key=lambda s: s[0].name)
 
+    def listed(
+        self, namespace: str, kind: Kind, *fields: str
+    ) -> Iterator[tuple[Scope, bytes, list[Any]]]:
+        """Each scope of a kind, its mark, and these fields of its meta (None: not there)."""
+        marked = self.scopes(namespace, kind)
+        for start in range(0, len(marked), 1000):
+            batch = marked[start : start + 1000]
+            metas = [scripts.log_keys(scope)[1] for scope, _ in batch]
+            rows = self._link.gather([(meta, ("HMGET", meta, *fields)) for meta in metas])
+            yield from ((*entry, row) for entry, row in zip(batch, rows, strict=True))
+
     def mark(self, scope: Scope, action: str, mark: str = "", nonce: str = "") -> Any:
         """Do ``action`` of `scripts.MARK`; the mark that was there before."""
         keys, arguments = [scripts.index_key(scope.namespace)], [scope.key, action, mark, nonce]
@@ -45,6 +57,12 @@ class Index:
                 return False
             raise
         return True
+
+    def unmark_deleting(self, scope: Scope) -> None:
+        """It was not deleted after all."""
+        meta = scripts.log_keys(scope)[1]
+        [ttl] = self._link.run(meta, ("HGET", meta, "ttl"))
+        self.mark(scope, "restore", "kept" if ttl in (b"0", None) else "ttl")
 
     def raise_if_lost(self, scope: Scope) -> bool:
         """For a scope without keys: `LogLostError` if it should have some; True: look again."""

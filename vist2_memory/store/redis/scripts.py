@@ -5,11 +5,14 @@ cluster too. Keys are always passed as KEYS. The index of a namespace lies in a 
 
 =====================================  ==========================================================
 ``vist2:{scope}:log``                  Stream; entry ``<position>-0`` has the field ``m``: a message
-``vist2:{scope}:meta``                 Hash: v, count, created and updated (milliseconds), ttl
+``vist2:{scope}:meta``                 Hash: v, count, created and updated (milliseconds), ttl, and
+                                       sized: count and bytes of the log when bytes were counted
 ``vist2:{scope}:ids``                  Hash: message id -> digest of its content
 ``vist2:{scope}:tensors``              Set: the names of all tensors, so deletion need not scan
 ``vist2:{scope}:t:<fingerprint>:<id>`` String: one tensor
 ``vist2:{namespace}:scopes``           Hash: key of each scope -> mark (see below)
+``vist2:{namespace}:usage``            Hash: key of each scope -> its messages and bytes, where a
+                                       quota is kept; #messages, #bytes: of all of them
 =====================================  ==========================================================
 
 A mark says what it means if all keys of a scope are gone. ``new`` or ``new:<nonce>``: nothing that
@@ -46,6 +49,10 @@ def index_key(namespace: str) -> str:
     return f"vist2:{{{quoted(namespace)}}}:scopes"
 
 
+def usage_key(namespace: str) -> str:
+    return f"vist2:{{{quoted(namespace)}}}:usage"
+
+
 _TOUCH = """
 local function touch(ms)
   local time = redis.call('TIME')
@@ -54,12 +61,42 @@ local function touch(ms)
 end
 """
 
+_BYTES = """
+-- Counted in the log itself where another release, or none, wrote down the bytes of another count.
+local function bytes_of(count)
+  local sized = redis.call('HGET', KEYS[2], 'sized') or ''
+  local n, bytes = string.match(sized, '^(%d+) (%d+)$')
+  if n and tonumber(n) == count then return tonumber(bytes) end
+  bytes = 0
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+    bytes = bytes + #entry[2][2]
+  end
+  return bytes
+end
+"""
+
+SIZE = (
+    _BYTES
+    + """
+-- KEYS: log, meta.  Returns the bytes of the log, which are written down too.
+local count = redis.call('XLEN', KEYS[1])
+local bytes = bytes_of(count)
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('HSET', KEYS[2], 'sized', string.format('%.0f %.0f', count, bytes))
+end
+return bytes
+"""
+)
+
 APPEND = (
     _TOUCH
+    + _BYTES
     + """
 -- KEYS: log, meta, ids.  ARGV: version, create (0 or 1), touch (see below), expected (-1: any),
--- ttl in ms (0: none), then id, digest and data of each message.  Returns {what, count, entries or
--- which}; with ok, 1 if the log expires now and did not before, or the other way round.
+-- ttl in ms (0: none), messages and bytes that the log may have (-1: any), full (1: nothing new is
+-- taken), then id, digest and data of each message.  Returns {what, count, entries or which,
+-- bytes}; with ok, 1 if the log expires now and did not before, or the other way round; with quota,
+-- how many would be new, and their bytes at the end.
 local meta = redis.call('HMGET', KEYS[2], 'v', 'count', 'ttl')
 local entries, known = redis.call('XLEN', KEYS[1]), redis.call('HLEN', KEYS[3])
 local count = tonumber(meta[2])
@@ -70,19 +107,27 @@ elseif meta[1] and meta[1] ~= ARGV[1] then return {'version', 0, meta[1]}
 elseif count ~= entries or count ~= known then return {'lost', count or known, entries} end
 
 local fresh = {}
-for i = 6, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   local digest = redis.call('HGET', KEYS[3], ARGV[i])
   if not digest then fresh[#fresh + 1] = i
   elseif digest ~= ARGV[i + 1] then return {'differs', count, ARGV[i]} end
 end
 local expected, ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
-if expected >= 0 and expected ~= count and (#fresh > 0 or #ARGV == 5) then
+if expected >= 0 and expected ~= count and (#fresh > 0 or #ARGV == 8) then
   return {'moved', count, 0}
 end
 if #fresh == 0 then
   -- WAIT counts replicas that have what this connection wrote: a retry must write something.
   if ARGV[3] == '1' and count > 0 then redis.call('HSET', KEYS[2], 'v', ARGV[1]) end
-  return {'ok', count, 0}
+  return {'ok', count, 0, bytes_of(count)}
+end
+
+local bytes, more = bytes_of(count), 0
+for _, i in ipairs(fresh) do more = more + #ARGV[i + 2] end
+local max_count, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+if ARGV[8] == '1' or (max_count >= 0 and count + #fresh > max_count)
+    or (max_bytes >= 0 and bytes + more > max_bytes) then
+  return {'quota', count, #fresh, bytes, more}
 end
 
 for _, i in ipairs(fresh) do
@@ -93,10 +138,11 @@ end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('HSETNX', KEYS[2], 'created', now)
-redis.call('HSET', KEYS[2], 'v', ARGV[1], 'count', count, 'updated', now, 'ttl', ARGV[5])
+redis.call('HSET', KEYS[2], 'v', ARGV[1], 'count', count, 'updated', now, 'ttl', ARGV[5],
+  'sized', string.format('%.0f %.0f', count, bytes + more))
 if ttl > 0 then touch(ttl) else for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end end
 local switched = meta[3] and (meta[3] == '0') ~= (ttl == 0)
-return {'ok', count, switched and 1 or 0}
+return {'ok', count, switched and 1 or 0, bytes + more}
 """
 )
 
@@ -129,14 +175,17 @@ elseif before ~= -1 and before < ttl then redis.call('PEXPIRE', KEYS[1], ARGV[1]
 """
 
 DELETE = """
--- KEYS: log, meta, ids, the set of names, then all tensors.  ARGV: the names of the tensors.
--- Returns false if the set holds other names by now, else {messages, and 0 or 1 for each tensor}.
-if redis.call('SCARD', KEYS[4]) ~= #ARGV then return false end
-for _, name in ipairs(ARGV) do
-  if redis.call('SISMEMBER', KEYS[4], name) == 0 then return false end
+-- KEYS: log, meta, ids, the set of names, then all tensors.  ARGV: how many messages the log must
+-- have (-1: any), then the names of the tensors.  Returns false if the set holds other names by
+-- now, else {1, messages, and 0 or 1 for each tensor}; {0, messages} if the log has more or fewer.
+if redis.call('SCARD', KEYS[4]) ~= #ARGV - 1 then return false end
+for i = 2, #ARGV do
+  if redis.call('SISMEMBER', KEYS[4], ARGV[i]) == 0 then return false end
 end
 local entries = redis.pcall('XLEN', KEYS[1])
-local gone = {type(entries) == 'number' and entries or 0}
+if type(entries) ~= 'number' then entries = 0 end
+if tonumber(ARGV[1]) >= 0 and tonumber(ARGV[1]) ~= entries then return {0, entries} end
+local gone = {1, entries}
 for i, key in ipairs(KEYS) do
   local was = redis.call('UNLINK', key)
   if i > 4 then gone[#gone + 1] = was end
@@ -155,6 +204,8 @@ elseif action == 'confirm' then
   if mark == mine then set(ARGV[3]) elseif not mark or mark == 'deleting' then set('new') end
 elseif action == 'switch' then
   if mark == 'kept' or mark == 'ttl' then set(ARGV[3]) end
+elseif action == 'restore' then
+  if mark == 'deleting' then set(ARGV[3]) end
 elseif action == 'remove' then
   if mark == ARGV[3] then redis.call('HDEL', index, scope)
   elseif mark and ARGV[3] == 'deleting' then set('new') end
@@ -162,4 +213,38 @@ elseif action == 'forget' then
   redis.call('HDEL', index, scope)
 end
 return mark
+"""
+
+USAGE = """
+-- KEYS: the usage of a namespace.  ARGV: what to do (reserve, add, set), messages and bytes that
+-- the namespace may hold (-1: any; only reserve keeps to it), then scope, messages and bytes, any
+-- number of times: to add to what the scope is counted with, or to set.  Returns {done, messages,
+-- bytes}.
+local key, action = KEYS[1], ARGV[1]
+local max_messages, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
+local all = redis.call('HMGET', key, '#messages', '#bytes')
+local messages, bytes = tonumber(all[1] or 0), tonumber(all[2] or 0)
+for i = 4, #ARGV, 3 do
+  local was = redis.call('HGET', key, ARGV[i]) or '0 0'
+  local was_messages, was_bytes = string.match(was, '^(%d+) (%d+)$')
+  was_messages, was_bytes = tonumber(was_messages), tonumber(was_bytes)
+  local now_messages, now_bytes = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if action ~= 'set' then
+    now_messages = math.max(0, was_messages + now_messages)
+    now_bytes = math.max(0, was_bytes + now_bytes)
+  end
+  local sum_messages = messages - was_messages + now_messages
+  local sum_bytes = bytes - was_bytes + now_bytes
+  if action == 'reserve' and ((max_messages >= 0 and sum_messages > max_messages)
+      or (max_bytes >= 0 and sum_bytes > max_bytes)) then
+    return {0, messages, bytes}
+  end
+  messages, bytes = sum_messages, sum_bytes
+  if now_messages == 0 then redis.call('HDEL', key, ARGV[i])
+  else redis.call('HSET', key, ARGV[i], string.format('%.0f %.0f', now_messages, now_bytes)) end
+end
+redis.call('HSET', key, '#messages', string.format('%.0f', messages),
+  '#bytes', string.format('%.0f', bytes))
+if redis.call('HLEN', key) == 2 then redis.call('DEL', key) end
+return {1, messages, bytes}
 """

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import functools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.cluster import RedisCluster
@@ -24,28 +23,37 @@ from vist2_memory.errors import (
     LogLostError,
     StoreError,
     StoreFormatError,
+    StoreUnavailableError,
     StoreURLError,
 )
 from vist2_memory.store.base import (
     Deleted,
     Kind,
+    Quota,
     Scope,
     ScopeInfo,
     Store,
+    StoreUsage,
     validated_after,
     validated_name,
 )
 from vist2_memory.store.deadline import deadline as within
-from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.quotas import Size, check_namespace, check_scope, limits_namespace
+from vist2_memory.store.records import Record, differs, from_record, lost, moved_on, to_records
 from vist2_memory.store.redis import scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.servers import Servers
-from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url
+from vist2_memory.store.redis.tensors import BATCH_BYTES, batches, listed
+from vist2_memory.store.redis.urls import (
+    FORMS,
+    servers_of_client,
+    servers_of_url,
+    split_options,
+)
+from vist2_memory.store.redis.usage import Usage
 from vist2_memory.types import Message
 
-BATCH_BYTES = 8 * 2**20
-"""About how much is read or written in one round trip."""
 DEADLINE = 5.0
 """Seconds that a call may take as a whole (``?deadline=`` in the URL)."""
 
@@ -100,6 +108,7 @@ class RedisStore(Store):
         self._replicas = replicas
         self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
+        self._usage = Usage(self._link, self._index)
 
     @classmethod
     def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
@@ -109,7 +118,7 @@ class RedisStore(Store):
         """
         store = cls.__new__(cls)
         try:
-            place, options = _split(url)
+            place, options = split_options(url)
             deadline = float(options.get("deadline", DEADLINE))
             servers = servers_of_url(place, deadline)
             store._set_up(servers, ttl, deadline, int(options.get("replicas", 0)))
@@ -136,28 +145,64 @@ class RedisStore(Store):
     def append(
         self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
     ) -> int:
-        arguments: list[bytes | int] = [-1 if expected is None else expected, self._ttl_ms]
-        for record in to_records(messages):
+        records = to_records(messages)
+        quota = self.quota(scope.namespace)
+        limits = quota or Quota()
+        more = Size(len(records), sum(len(record.data) for record in records))
+        while True:
+            full = self._usage.reserve(scope, quota, more)
+            room = (_or_any(limits.scope_messages), _or_any(limits.scope_bytes), int(bool(full)))
+            reserved = limits_namespace(quota) and full is None
+            try:
+                what, count, detail, *sizes = self._append_records(scope, records, expected, room)
+                if what == b"quota":
+                    new = Size(detail, sizes[1])
+                    check_scope(quota, scope, Size(count, sizes[0]), new)
+                    check_namespace(quota, scope, full or Size(), new)
+            except StoreUnavailableError:
+                raise  # it may have been written: the reservation stays until all is counted
+            except StoreError:
+                if reserved:
+                    self._usage.release(scope, more)
+                raise
+            if what == b"ok":
+                break
+            more = new  # some of the messages are there already, and there is room for the others
+        if reserved:
+            self._usage.settle(scope, Size(count, sizes[0]))
+        return int(count)
+
+    def _append_records(
+        self, scope: Scope, records: Sequence[Record], expected: int | None, room: tuple[int, ...]
+    ) -> Any:
+        """What the script returns that is ``ok`` or ``quota``; all else raises."""
+        arguments: list[bytes | int] = [-1 if expected is None else expected, self._ttl_ms, *room]
+        for record in records:
             arguments += (record.id, record.digest, record.data)
+        size = sum(len(record.data) for record in records)
+        too_much = room[2] or 0 <= room[0] < len(records) or 0 <= room[1] < size
         mark, nonce = ("ttl" if self.ttl else "kept"), secrets.token_hex(8)
-        what, count, detail = self._append(scope, arguments, create=False)
+        found = self._append(scope, arguments, create=False)
         for _ in range(_ATTEMPTS):
-            if what != b"absent":
+            if found[0] != b"absent":
                 break
             if self._index.raise_if_lost(scope):
-                what, count, detail = self._append(scope, arguments, create=False)
-            elif not messages or expected:
-                what, count, detail = (b"moved" if expected else b"ok"), 0, 0
+                found = self._append(scope, arguments, create=False)
+            elif not records or expected:
+                found = [b"moved" if expected else b"ok", 0, 0, 0]
+            elif too_much:  # nothing is announced that will not be written
+                found = [b"quota", 0, len(records), 0, size]
             elif self._index.mark(scope, "announce", nonce=nonce) != b"kept":
-                what, count, detail = self._append(scope, arguments, create=True)
+                found = self._append(scope, arguments, create=True)
                 self._index.mark(scope, "confirm", mark, nonce)
                 break
         else:
             raise ConflictError(f"{scope.key} is deleted and written by others all the time")
-        if what == b"ok":
-            if detail:
-                self._index.mark(scope, "switch", mark)
-            return int(count)
+        what, count, detail, *_ = found
+        if what == b"ok" and detail:
+            self._index.mark(scope, "switch", mark)
+        if what in (b"ok", b"quota"):
+            return found
         if what == b"differs":
             raise ConflictError(differs(scope, detail))
         if what == b"moved":
@@ -185,40 +230,46 @@ class RedisStore(Store):
     @_bounded
     def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
         validated_name("namespace", namespace)
-        marked = self._index.scopes(namespace, kind)
         infos = []
-        for start in range(0, len(marked), 1000):
-            batch = marked[start : start + 1000]
-            metas = [scripts.log_keys(scope)[1] for scope, _ in batch]
-            rows = self._link.gather(
-                [(meta, ("HMGET", meta, "count", "created", "updated")) for meta in metas]
-            )
-            for (scope, mark), (count, created, updated) in zip(batch, rows, strict=True):
-                if count is not None:
-                    times = (int(created) / 1000, int(updated) / 1000)
-                    infos.append(ScopeInfo(scope, int(count), *times))
-                elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
-                    infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
-                elif mark == b"ttl":
-                    self._index.mark(scope, "remove", "ttl")
+        for scope, mark, row in self._index.listed(namespace, kind, "count", "created", "updated"):
+            count, created, updated = row
+            if count is not None:
+                times = (int(created) / 1000, int(updated) / 1000)
+                infos.append(ScopeInfo(scope, int(count), *times))
+            elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
+                infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
+            elif mark == b"ttl":
+                self._index.mark(scope, "remove", "ttl")
+                self._usage.settle(scope, Size())
         return infos
 
     @_bounded
-    def delete(self, scope: Scope) -> Deleted:
+    def usage(self, namespace: str) -> StoreUsage:
+        return self._usage.count(validated_name("namespace", namespace))
+
+    @_bounded
+    def delete(self, scope: Scope, *, expected: int | None = None) -> Deleted:
         names_key = scripts.names_key(scope)
+        if expected is not None:
+            self._check_count(scope, expected)
         marked = self._index.mark_deleting(scope)
         for _ in range(_ATTEMPTS):
             [members] = self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
             tensors = [scripts.tensor_key(scope, name) for name in names]
             keys = [*scripts.log_keys(scope), names_key, *tensors]
-            gone = self._link.script(scripts.DELETE, keys, names)
+            given = [-1 if expected is None else expected, *names]
+            gone = self._link.script(scripts.DELETE, keys, given)
             if gone:
                 break
         else:
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
+        if not gone[0]:
+            self._index.unmark_deleting(scope)
+            raise ConflictError(moved_on(scope, expected or 0, gone[1]))
         self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
-        messages, *flags = gone
+        self._usage.settle(scope, Size())
+        messages, *flags = gone[1:]
         chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
         return Deleted(messages, len(chunks), sum(flags))
 
@@ -247,7 +298,7 @@ class RedisStore(Store):
     def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
-        for batch in _batches(items):
+        for batch in batches(items):
             named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
             # In one transaction: a tensor that no list names could never be deleted.
             self._link.run(
@@ -271,6 +322,10 @@ class RedisStore(Store):
         self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
 
+    @_bounded
+    def tensor_ids(self, scope: Scope) -> dict[str, list[str]]:
+        return listed(self._link, scope)
+
     def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
         try:
@@ -293,6 +348,11 @@ class RedisStore(Store):
         keys = scripts.log_keys(scope)
         script, given = scripts.APPEND, [*head, *arguments]
         return self._link.script(script, keys, given, replicas=self._replicas)
+
+    def _check_count(self, scope: Scope, expected: int) -> None:
+        count = self._log(scope)[0]
+        if count != expected:
+            raise ConflictError(moved_on(scope, expected, count))
 
     def _log(self, scope: Scope, *first: str) -> tuple[int, list[Any]]:
         """The count of a log that is whole, and its entries from id ``first`` on, if given."""
@@ -320,17 +380,8 @@ class RedisStore(Store):
                 self._link.script(scripts.LIST_TENSORS, [scripts.names_key(scope)], [self._ttl_ms])
 
 
-def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
-    batch: list[tuple[str, bytes]] = []
-    size = 0
-    for chunk, data in items.items():
-        if batch and size + len(data) > BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append((chunk, data))
-        size += len(data)
-    if batch:
-        yield batch
+def _or_any(limit: int | None) -> int:
+    return -1 if limit is None else limit
 
 
 def _version(scope: Scope, version: bytes) -> str:
@@ -338,12 +389,3 @@ def _version(scope: Scope, version: bytes) -> str:
         f"{scope.key} has layout version {version.decode('ascii', 'replace')}; this release reads "
         f"{scripts.LAYOUT_VERSION}. Use the release that wrote it, or a newer one."
     )
-
-
-def _split(url: str) -> tuple[str, dict[str, str]]:
-    """The URL for redis-py, and the options that are ours."""
-    place, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
-    theirs = [(name, value) for name, value in pairs if name not in ours]
-    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours

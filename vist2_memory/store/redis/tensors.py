@@ -1,0 +1,44 @@
+"""The tensors of a scope: which there are, and how many are moved in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+from vist2_memory.store.base import Scope
+from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis.link import Link
+
+BATCH_BYTES = 8 * 2**20
+"""About how much is read or written in one round trip."""
+
+
+def listed(link: Link, scope: Scope) -> dict[str, list[str]]:
+    """The chunk ids of all tensors that are there, by fingerprint."""
+    names_key = scripts.names_key(scope)
+    [members] = link.run(names_key, ("SMEMBERS", names_key))
+    names = sorted(name.decode("ascii") for name in members)
+    found: dict[str, list[str]] = {}
+    for start in range(0, len(names), 1000):
+        some = names[start : start + 1000]
+        keys = [scripts.tensor_key(scope, name) for name in some]
+        there = link.run(names_key, *(("EXISTS", key) for key in keys))
+        for name, is_there in zip(some, there, strict=True):
+            if is_there:  # neither expired nor evicted
+                fingerprint, chunk = (unquote(part) for part in name.split(":"))
+                found.setdefault(fingerprint, []).append(chunk)
+    return {fingerprint: sorted(chunks) for fingerprint, chunks in sorted(found.items())}
+
+
+def batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    """``items`` in lots of about `BATCH_BYTES`."""
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for chunk, data in items.items():
+        if batch and size + len(data) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append((chunk, data))
+        size += len(data)
+    if batch:
+        yield batch
