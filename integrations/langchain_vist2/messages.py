@@ -12,7 +12,7 @@ each of its calls      tool         ``{"name": ..., "arguments": ...}``
 =====================  ===========  ================================================================
 
 Text blocks are joined without a separator, as LangChain's own ``message.text`` does. Any other
-block (image, file, audio, reasoning) is an error: nothing is dropped in silence. Knows no session.
+block (image, file, audio, reasoning) is an error: nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from langchain_core.messages import (
 )
 
 from vist2_memory.errors import InvalidMessageError
+from vist2_memory.memory import VisualMemory
+from vist2_memory.memory.histories import Part
 from vist2_memory.types import Role
 
 NO_OUTPUT = "(no output)"
@@ -67,6 +69,18 @@ def to_entries(messages: Iterable[BaseMessage]) -> list[Entry]:
     Raises ``InvalidMessageError`` for content that is not text and for an unknown role.
     """
     return [entry for message in messages for entry in _entries_of(message)]
+
+
+def import_messages(memory: VisualMemory, session: str, messages: Iterable[BaseMessage]) -> int:
+    """Take a conversation of LangChain into ``session``; how many messages were new.
+
+    Done again, with the same messages or with more after them, it stores nothing twice. Raises
+    ``InvalidMessageError`` for what cannot be stored and ``ConflictError`` for a session that holds
+    another conversation; nothing is stored then.
+    """
+    entries = to_entries(messages)
+    parts = (Part(entry.role, entry.text, entry.payload) for entry in entries)
+    return memory.import_messages(session, parts)
 
 
 def _entries_of(message: BaseMessage) -> Iterator[Entry]:

@@ -20,6 +20,8 @@ from vist2_memory.cli import (
     evaluation,
     sessions,
     training,
+    transfers,
+    upkeep,
 )
 from vist2_memory.cli.common import Commands
 
@@ -36,6 +38,12 @@ app.command()(conversation.chat)
 app.command()(conversation.ask)
 app.command()(conversation.ingest)
 app.command()(drawing.render)
+sessions.app.command("export")(transfers.export_session)
+sessions.app.command("import")(transfers.import_sessions)
+sessions.app.command("move")(transfers.move_sessions)
+sessions.app.command("usage")(upkeep.usage)
+sessions.app.command("gc")(upkeep.gc)
+sessions.app.command("reencode")(upkeep.reencode)
 app.add_typer(sessions.app, name="session")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(benchmarks.app, name="bench")

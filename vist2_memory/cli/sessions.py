@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,10 @@ from vist2_memory.cli.common import AsJson, Namespace, StoreURL, emit, opened, p
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import Session, VisualMemory
 
-app = typer.Typer(help="List, show, export, import and delete sessions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, export, import, move and delete sessions; keep them in order.",
+    no_args_is_help=True,
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.")]
 
@@ -54,7 +56,7 @@ def show_session(
 ) -> None:
     """Show the messages of a session, verbatim."""
     with opened(store, namespace=namespace) as memory:
-        messages = _existing(memory, id).messages()
+        messages = existing(memory, id).messages()
     if as_json:
         emit({"id": id, "messages": [asdict(message) for message in messages]})
         return
@@ -62,47 +64,18 @@ def show_session(
         show(f"{message.role}: {message.text}")
 
 
-@app.command("export")
-def export_session(
-    id: Id,
-    file: Annotated[Path, typer.Argument(help="The JSON lines file to write.")],
-    store: StoreURL = None,
-    namespace: Namespace = "default",
-) -> None:
-    """Write a session to a file, from which it can be imported elsewhere."""
-    with opened(store, namespace=namespace) as memory:
-        count = _existing(memory, id).export(file)
-    show(f"{count} messages of session {id!r} written to {file}")
-
-
-@app.command("import")
-def import_session(
-    file: Annotated[Path, typer.Argument(help="What `vist2 session export` wrote.")],
-    session: Annotated[
-        str | None, typer.Option(metavar="ID", help="Its id here. [default: the exported one's]")
-    ] = None,
-    store: StoreURL = None,
-    namespace: Namespace = "default",
-) -> None:
-    """Take in an exported session."""
-    with opened(store, namespace=namespace) as memory:
-        taken = memory.import_session(file, session)
-        count = memory.store.count(taken.scope)
-    show(f"session {taken.id!r} holds {count} messages")
-
-
 @app.command("delete")
 def delete_session(id: Id, store: StoreURL = None, namespace: Namespace = "default") -> None:
     """Delete a session: its messages and all tensors made of them."""
     with opened(store, namespace=namespace) as memory:
-        gone = _existing(memory, id).delete()
+        gone = existing(memory, id).delete()
     show(
         f"session {id!r} deleted: {gone.messages} messages, {gone.chunks} chunks, "
         f"{gone.tensors} tensors"
     )
 
 
-def _existing(memory: VisualMemory, id: str) -> Session:
+def existing(memory: VisualMemory, id: str) -> Session:
     """The session called ``id``, which must hold messages."""
     session = memory.session(id)
     if not memory.store.count(session.scope):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vist2_memory.errors import CodecError, ConflictError
-from vist2_memory.memory.exports import said
+from vist2_memory.memory.exports import ExportedTensors, said
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.types import Message
@@ -47,6 +47,17 @@ def carry(data: Mapping[str, bytes], fingerprint: str, of: Scope, into: Scope, s
     if good:
         store.put_many(into, fingerprint, good)
     return len(good)
+
+
+def take_tensors(
+    store: Store, scope: Scope, tensors: ExportedTensors, chunk_ids: Sequence[str]
+) -> int:
+    """Store those of ``chunk_ids`` that were exported and are whole; how many."""
+    taken = 0
+    for start in range(0, len(chunk_ids), AT_ONCE):
+        data = tensors.read(chunk_ids[start : start + AT_ONCE])
+        taken += carry(data, tensors.fingerprint, tensors.scope, scope, store)
+    return taken
 
 
 def read_good(

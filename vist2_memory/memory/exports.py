@@ -126,9 +126,9 @@ def read_export(path: Path) -> Export:
     return Export(str(header["session"]), messages, _tensors(path, header))
 
 
-def is_export(line: str) -> bool:
-    """Whether a file that begins with this line is an exported session."""
-    return _header(line) is not None
+def is_export(path: Path) -> bool:
+    """Whether a file begins as an exported session does."""
+    return _header(read_lines(path, "exported session")[0]) is not None
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -175,7 +175,7 @@ def _tensors(path: Path, header: Mapping[str, Any]) -> ExportedTensors | None:
     try:
         given = header["tensors"]
         name, fingerprint = given["file"], given["fingerprint"]
-        if not isinstance(fingerprint, str) or name != Path(name).name or not name:
+        if not isinstance(fingerprint, str) or name in ("", "..") or name != Path(name).name:
             raise ValueError(f"file {name!r} or fingerprint {fingerprint!r}")
         scope = Scope.from_key(given["scope"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

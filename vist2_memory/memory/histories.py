@@ -1,9 +1,8 @@
-"""Histories that other programs wrote, as messages: JSON lines of three forms.
+"""Histories that other programs wrote, as messages: JSON lines of two forms.
 
 =============  ===================================================================================
 form           a line is
 =============  ===================================================================================
-``vist2``      what `Session.export` wrote; the file is one session
 ``openai``     ``{"role": ..., "content": ...}``: the file is one session; or a list of those, or
                ``{"messages": [...]}``: each line is a session, called by its ``id``,
                ``session_id``, ``session``, ``conversation_id`` or ``thread_id``, or else by file
@@ -21,18 +20,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from vist2_memory.errors import InvalidMessageError, StoreFormatError
-from vist2_memory.memory.exports import is_export, read_export, read_lines
+from vist2_memory.memory.exports import read_lines
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.types import Message, Role
 
-Form: TypeAlias = Literal["auto", "vist2", "openai", "langchain"]
+Form: TypeAlias = Literal["auto", "openai", "langchain"]
 Blocks: TypeAlias = Literal["name", "refuse"]
 
 NO_OUTPUT = "(no output)"
@@ -74,30 +73,29 @@ def read_histories(path: Path, form: Form = "auto", blocks: Blocks = "name") -> 
             allowed = ", ".join(get_args(known))
             raise ValueError(f"{option}={value!r} is not allowed: one of {allowed}")
     lines = read_lines(path, "history")
-    if form == "vist2" or (form == "auto" and is_export(lines[0])):
-        export = read_export(path)
-        yield History(export.session, export.messages)
-        return
-    single = History(path.stem, [])
+    single: list[Part] = []
+    told: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         with _naming(path, number):
             value = json.loads(line)
             entries = value.get("messages") if isinstance(value, dict) else value
-            if entries is not None and single.messages:
+            if entries is not None and single:
                 raise InvalidMessageError("it is a session, and the lines before it are messages")
             if entries is not None and not isinstance(entries, list):
                 raise InvalidMessageError("it has no list of messages")
-            history = single if entries is None else History(_name(path, number, value), [])
-            for entry in [value] if entries is None else entries:
-                for part in _parts(entry, form, blocks):
-                    history.messages.append(_message(part, len(history.messages)))
-                    history.warnings.extend(f"{path}:{number}: {told}" for told in part.warnings)
-        if history is not single and history.messages:
-            yield history
-    if single.messages:
-        yield single
+            given = [value] if entries is None else entries
+            parts = [part for entry in given for part in _parts(entry, form, blocks)]
+            messages = to_messages(parts)  # what cannot be stored is told by its line
+        warnings = [f"{path}:{number}: {what}" for part in parts for what in part.warnings]
+        if entries is None:
+            single += parts
+            told += warnings
+        elif messages:
+            yield History(_name(path, number, value), messages, warnings)
+    if single:
+        yield History(path.stem, to_messages(single), told)
 
 
 @contextlib.contextmanager
@@ -134,8 +132,8 @@ class _Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One message before it has its id."""
+class Part:
+    """One message before it has its id; ``id`` and ``time`` if it brings them."""
 
     role: Role
     text: str
@@ -145,7 +143,7 @@ class _Part:
     warnings: Sequence[str] = ()
 
 
-def _parts(entry: Any, form: Form, blocks: Blocks) -> Iterator[_Part]:
+def _parts(entry: Any, form: Form, blocks: Blocks) -> Iterator[Part]:
     """The messages of one entry: what was said, and each call of a tool."""
     if not isinstance(entry, dict):
         raise InvalidMessageError(f"{str(entry)[:40]!r} is no object")
@@ -159,11 +157,11 @@ def _parts(entry: Any, form: Form, blocks: Blocks) -> Iterator[_Part]:
         text = text if text.strip() else NO_OUTPUT
         named = {**named, "kind": "tool_result", **fields.result}
     if text.strip() or fields.role != "assistant":  # which may have said nothing
-        yield _Part(fields.role, text, named, fields.id, fields.time, told)
+        yield Part(fields.role, text, named, fields.id, fields.time, told)
     for place, call in enumerate(fields.calls):
         said = {"name": call["name"], "arguments": call["arguments"]}
         id = fields.id and f"{fields.id}:call{place}"
-        yield _Part("tool", json.dumps(said, ensure_ascii=False), call, id, fields.time)
+        yield Part("tool", json.dumps(said, ensure_ascii=False), call, id, fields.time)
 
 
 def _of_openai(entry: Mapping[str, Any]) -> _Fields:
@@ -197,8 +195,8 @@ def _of_langchain(entry: Mapping[str, Any]) -> _Fields:
 def _known(entry: Mapping[str, Any]) -> tuple[str, str, float]:
     """Id, name and time of an entry; empty and 0.0 where it has none."""
     times = (entry.get(key) for key in _TIMES)
-    time = next((float(t) for t in times if type(t) in (int, float)), 0.0)
-    return str(entry.get("id") or ""), str(entry.get("name") or ""), time
+    time = next((t for t in times if isinstance(t, (int, float))), 0.0)
+    return str(entry.get("id") or ""), str(entry.get("name") or ""), float(time)
 
 
 def _role(name: Any) -> Role:
@@ -242,9 +240,18 @@ def _text(content: Any, role: Role, blocks: Blocks) -> tuple[str, list[str]]:
     return "".join(parts), told
 
 
-def _message(part: _Part, place: int) -> Message:
-    """With its own id, or one of what it says and where."""
-    text, payload = check_text(part.text), check_payload(part.payload)
-    content = json.dumps([place, part.role, text, payload], sort_keys=True).encode("utf-8")
-    id = part.id or f"import-{blake2b(content, digest_size=16).hexdigest()}"
-    return Message(part.role, text, id, time=part.time, payload=payload)
+def to_messages(parts: Iterable[Part]) -> list[Message]:
+    """Messages with their own ids, or ids of what they say and where, so that they stay the same.
+
+    What follows a question has its turn. Raises ``InvalidMessageError``.
+    """
+    messages: list[Message] = []
+    turn = ""
+    for part in parts:
+        text, payload = check_text(part.text), check_payload(part.payload)
+        content = json.dumps([len(messages), part.role, text, payload], sort_keys=True)
+        digest = blake2b(content.encode("utf-8"), digest_size=16).hexdigest()
+        id = part.id or f"import-{digest}"
+        turn = id if part.role == "user" else turn
+        messages.append(Message(part.role, text, id, turn, part.time, payload))
+    return messages

@@ -10,15 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
 from vist2_memory.errors import InvalidInputError
-from vist2_memory.memory.carrying import AT_ONCE, carry, take_in
+from vist2_memory.memory.carrying import take_in, take_tensors
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.exports import read_export
-from vist2_memory.memory.histories import Blocks, Form, read_histories
+from vist2_memory.memory.exports import is_export, read_export
+from vist2_memory.memory.histories import (
+    Blocks,
+    Form,
+    History,
+    Part,
+    read_histories,
+    to_messages,
+)
 from vist2_memory.memory.moving import Moved, move
 from vist2_memory.memory.session import Session
 from vist2_memory.memory.upkeep import Collected, Progress, Reencoded, collect, reencode
@@ -31,13 +39,14 @@ DEFAULT_STORE = "sqlite:///vist2.db"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import took in, in counts. ``warnings``: content that was no text, by file and line."""
+    """What an import took in, in counts."""
 
     sessions: int
     messages: int
     new: int
     """Messages that were not there before."""
     warnings: tuple[str, ...] = ()
+    """Content that is no text and was left out, by file and line."""
 
 
 class VisualMemory:
@@ -89,9 +98,10 @@ class VisualMemory:
         how many text tokens a visual token stands for, one that a VIST2 model was trained on
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
         forgotten. ``quota``: what the namespace, and each session in it, may hold; kept by all that
-        is written through this store. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
-        one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
-        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered.
+        is written through this store. ``device``: as torch names it (default: ``VIST2_DEVICE``, or
+        a GPU if there is one). Raises ``StoreURLError``, ``StoreUnavailableError``,
+        ``ModelNotFoundError``, ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is
+        not offered.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -162,45 +172,51 @@ class VisualMemory:
         file of another kind and ``ConflictError`` when the session exists already with other
         messages; nothing is stored then.
         """
-        export = read_export(Path(path))
-        session = self.session(id or export.session)
-        known = export.tensors if tensors else None
-        if known is not None:
-            known.check()
-        take_in(self.store, session.scope, export.messages)
-        if known is not None and known.fingerprint == self.engine.spec.fingerprint:
-            ids = sorted({chunk.id for chunk in session.chunks()})
-            for start in range(0, len(ids), AT_ONCE):
-                data = known.read(ids[start : start + AT_ONCE])
-                carry(data, known.fingerprint, known.scope, session.scope, self.store)
-        return session
+        return self._import(Path(path), id, tensors)[0]
 
     def import_histories(
         self,
         path: Path | str,
+        id: str | None = None,
         *,
-        form: Form = "auto",
+        form: Form | Literal["vist2"] = "auto",
         blocks: Blocks = "name",
+        tensors: bool = True,
         progress: Callable[[str, int], None] = lambda session, new: None,
     ) -> Imported:
-        """Take in the conversations of a JSON lines file that another program wrote.
+        """Take in the conversations of a JSON lines file, whoever wrote it.
 
-        ``form``: ``vist2``, ``openai``, ``langchain``, or ``auto`` to see for each message. Content
-        that is no text is named in its place and told in ``warnings``, or refused with
-        ``blocks="refuse"``. ``progress`` is called with each session's id and how many of its
-        messages were new: doing it again stores nothing twice. Raises ``StoreFormatError`` naming
-        file and line, and ``ConflictError`` for a session that holds other messages; of such a
-        session nothing is stored.
+        ``form``: ``openai``, ``langchain``, ``vist2`` for what :meth:`import_session` takes, or
+        ``auto`` to see. ``id``: what its session is called, if it holds one. Content that is no
+        text is named in its place and told in ``warnings``, or refused with ``blocks="refuse"``.
+        ``progress`` is called with each session's id and how many of its messages were new: doing
+        it again stores nothing twice. Raises ``StoreFormatError`` naming file and line, and
+        ``ConflictError`` for a session that holds other messages; of such a session nothing is
+        stored.
         """
+        path = Path(path)
+        if form == "vist2" or (form == "auto" and is_export(path)):
+            session, count, new = self._import(path, id, tensors)
+            progress(session.id, new)
+            return Imported(1, count, new)
+        histories = read_histories(path, form, blocks)
+        if id is not None:
+            histories = iter([_only(path, list(histories), id)])
         sessions = messages = new = 0
         warnings: list[str] = []
-        for history in read_histories(Path(path), form, blocks):
-            scope = self.session(history.session).scope
-            stored = take_in(self.store, scope, history.messages)
+        for history in histories:
+            stored = take_in(self.store, self.session(history.session).scope, history.messages)
             progress(history.session, stored)
             sessions, messages, new = sessions + 1, messages + len(history.messages), new + stored
             warnings += history.warnings
         return Imported(sessions, messages, new, tuple(warnings))
+
+    def import_messages(self, id: str, parts: Iterable[Part]) -> int:
+        """Take in a conversation as the session ``id``; how many of its messages were new.
+
+        As in :meth:`import_histories`, from values instead of a file.
+        """
+        return take_in(self.store, self.session(id).scope, to_messages(parts))
 
     def move_session(self, id: str, to: VisualMemory | str) -> Moved:
         """Move a session to another memory, or to the store at a URL, under the same id.
@@ -216,6 +232,19 @@ class VisualMemory:
     ) -> Moved:
         """:meth:`move_session` for every session and collection of this namespace."""
         return self._move(self._scopes(), to, progress)
+
+    def _import(self, path: Path, id: str | None, tensors: bool) -> tuple[Session, int, int]:
+        """The session, how many messages the file has, and how many of them were new."""
+        export = read_export(path)
+        session = self.session(id or export.session)
+        known = export.tensors if tensors else None
+        if known is not None:
+            known.check()
+        new = take_in(self.store, session.scope, export.messages)
+        if known is not None and known.fingerprint == self.engine.spec.fingerprint:
+            ids = sorted({chunk.id for chunk in session.chunks()})
+            take_tensors(self.store, session.scope, known, ids)
+        return session, len(export.messages), new
 
     def _move(self, scopes: Sequence[Scope], to: VisualMemory | str, progress: Progress) -> Moved:
         namespace = self.namespace if isinstance(to, str) else to.namespace
@@ -302,3 +331,12 @@ def _page_engine(model: str | Path) -> Engine | None:
 
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+
+
+def _only(path: Path, histories: list[History], id: str) -> History:
+    """The one session of a file, called ``id``."""
+    if len(histories) != 1:
+        raise InvalidInputError(
+            f"{path} holds {len(histories)} sessions: they cannot all be called {id!r}"
+        )
+    return replace(histories[0], session=id)
