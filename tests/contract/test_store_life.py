@@ -110,6 +110,54 @@ def test_redis_keys_end_together_and_use_puts_it_off(redis_backend: Redis) -> No
     assert store.append(scope, [say(5)], expected=0) == 1
 
 
+@pytest.mark.parametrize("log_first", [True, False])
+def test_tensors_end_with_their_log_whoever_writes_them(
+    redis_backend: Redis, log_first: bool
+) -> None:
+    client, scope = redis_backend.client, redis_backend.scope()
+
+    def left() -> list[int]:
+        return [client.pttl(key) for key in redis_backend.keys("session*")]
+
+    expires, stays = redis_backend.open(ttl=100), redis_backend.open()
+    if log_first:
+        expires.append(scope, [say(1)])
+        stays.put_many(scope, "f", {"a": b"1"})
+        expires.put_many(scope, "f", {"b": b"2"})
+    else:
+        stays.put_many(scope, "f", {"a": b"1"})
+        stays.append(scope, [say(1)])
+        expires.get_many(scope, "f", ["a"])
+        expires.put_many(scope, "f", {"b": b"2"})
+        assert set(left()) == {-1}  # as the log, which the one without a ttl wrote
+        expires.append(scope, [say(2)])
+    assert len(left()) == 6
+    assert all(0 < ms <= 100_000 for ms in left())
+
+
+@pytest.mark.parametrize("kind", [InMemory, SQLite])
+@pytest.mark.parametrize("ttl", [100, None], ids=["read with", "read without"])
+def test_listing_and_counting_is_no_use_and_looking_is(
+    kind: type[Backend], ttl: int | None, tmp_path: Path
+) -> None:
+    backend = SQLite(tmp_path / "memory.db") if kind is SQLite else InMemory()
+    scope = backend.scope()
+    store = backend.open(ttl=100)
+    store.append(scope, [say(1)])
+    store.put_many(scope, "f", {"c": b"1"})
+    store = backend.open(ttl=ttl)
+    backend.now += 60
+    store.usage(backend.namespace)
+    store.scopes(backend.namespace, "session")
+    if ttl is None:
+        store.tensor_ids(scope)
+        store.read(scope)
+    backend.now += 41
+    assert store.usage(backend.namespace).sessions == 0
+    assert (store.read(scope), store.tensor_ids(scope)) == ([], {})
+    backend.close()
+
+
 def test_a_log_appended_to_without_ttl_is_kept(backend: Backend) -> None:
     scope = backend.scope()
     backend.open(ttl=100).append(scope, [say(1)])

@@ -1,4 +1,4 @@
-"""A writer that is to be killed, for `multiprocessing`: it must be importable."""
+"""Writers that are to be killed, for `multiprocessing`: they must be importable."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from vist2_memory.memory.moving import move
 from vist2_memory.store import Scope, Store, codec, open_store
 from vist2_memory.types import Message, VisualTokens
 
@@ -34,7 +35,8 @@ def write_turns(url: str, namespace: str, name: str, acknowledged: Connection) -
         acknowledged.send(number)
         values = np.full((64, 256), number, dtype=np.float32)
         tokens = [
-            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT) for chunk in range(CHUNKS)
+            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, 256)
+            for chunk in range(CHUNKS)
         ]
         store.put_many(scope, FINGERPRINT, {t.chunk_id: codec.encode(t, scope) for t in tokens})
 
@@ -50,3 +52,12 @@ def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
         if data is not None:
             found = codec.decode(data, scope=scope, fingerprint=FINGERPRINT, chunk_id=asked)
             assert (found.values == int(asked.split("-")[0])).all()
+
+
+def move_sessions(source_url: str, target_url: str, namespace: str, started: Connection) -> None:
+    """Move all sessions of a namespace until killed; something is sent before the first."""
+    with open_store(source_url) as source, open_store(target_url) as target:
+        found = source.scopes(namespace, "session")
+        started.send(len(found))
+        for info in found:
+            move(source, info.scope, target, info.scope)

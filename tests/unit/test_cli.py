@@ -111,7 +111,7 @@ BAD: dict[str, tuple[Callable[[Path], list[Any]], int, str]] = {
     "import of another file": (
         lambda tmp: ["session", "import", written(tmp, "x", "hello\n")],
         1,
-        "no exported session",
+        "x:1 holds no message",
     ),
     "another kind of file": (
         lambda tmp: ["ingest", "c", written(tmp, "a.pdf", "x")],

@@ -26,6 +26,8 @@ PUBLIC = {
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "Quota",
+    "QuotaExceededError",
     "Session",
     "StoreError",
     "StoreFormatError",

@@ -164,14 +164,44 @@ if redis.call('PTTL', KEYS[2]) > 0 then touch(tonumber(ARGV[1])) end
 """
 )
 
-LIST_TENSORS = """
--- KEYS: the set of names.  ARGV: ttl in ms (0: none), names to add.  The set never ends before what
--- it names: it has the longest time to live of all, or none if one has none.
+_LEFT = """
+-- What is written ends with the log, whoever writes it; with no log yet, after the writer's ttl.
+local function left(meta, ttl)
+  local ms = redis.call('PTTL', meta)
+  if ms == -2 then return tonumber(ttl) end
+  return math.max(ms, 0)
+end
+"""
+
+LIST_TENSORS = (
+    _LEFT
+    + """
+-- KEYS: the set of names, meta.  ARGV: ttl in ms (0: none), names to add.  The set never ends
+-- before what it names: it has the longest time to live of all, or none if one has none.
 local before = redis.call('PTTL', KEYS[1])
 for i = 2, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
-local ttl = tonumber(ARGV[1])
+local ttl = left(KEYS[2], ARGV[1])
 if ttl == 0 then redis.call('PERSIST', KEYS[1])
-elseif before ~= -1 and before < ttl then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+elseif before ~= -1 and before < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+"""
+)
+
+END_TENSORS = (
+    _LEFT
+    + """
+-- KEYS: meta, then tensors that were just written, without a time to live.  ARGV: ttl in ms.
+local ttl = left(KEYS[1], ARGV[1])
+for i = 2, #KEYS do
+  if ttl > 0 then redis.call('PEXPIRE', KEYS[i], ttl) end
+end
+"""
+)
+
+REFRESH = """
+-- KEYS: some keys.  ARGV: ttl in ms.  One that does not expire is left as it is.
+for _, key in ipairs(KEYS) do
+  if redis.call('PTTL', key) > 0 then redis.call('PEXPIRE', key, ARGV[1]) end
+end
 """
 
 DELETE = """

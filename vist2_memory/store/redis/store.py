@@ -5,13 +5,13 @@ written twice or in part. Deleting uses the exact list of tensor names kept besi
 walk the keys of all tenants and, in a cluster, of all nodes. The index of a namespace is in another
 slot and cannot change in the same step, so a scope is announced there *before* its first message.
 
-All clients of a namespace should use one ``ttl``: tensors written without outlive a log with one.
+All clients of a namespace should use one ``ttl``: whoever appends last decides of a log, and its
+tensors end with it.
 """
 
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -39,8 +39,9 @@ from vist2_memory.store.base import (
 )
 from vist2_memory.store.deadline import deadline as within
 from vist2_memory.store.quotas import Size, check_namespace, check_scope, limits_namespace
-from vist2_memory.store.records import Record, differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.records import from_record, lost, moved_on, to_records
 from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis.appending import Appending, wrong_version
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.servers import Servers
@@ -105,10 +106,10 @@ class RedisStore(Store):
         if replicas < 0:
             raise ValueError(f"replicas={replicas!r} is not allowed: how many confirm, 0 or more")
         self.deadline = deadline
-        self._replicas = replicas
         self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
         self._usage = Usage(self._link, self._index)
+        self._appending = Appending(self._link, self._index, replicas)
 
     @classmethod
     def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
@@ -151,10 +152,16 @@ class RedisStore(Store):
         more = Size(len(records), sum(len(record.data) for record in records))
         while True:
             full = self._usage.reserve(scope, quota, more)
-            room = (_or_any(limits.scope_messages), _or_any(limits.scope_bytes), int(bool(full)))
+            room = (
+                _or_any(limits.scope_messages),
+                _or_any(limits.scope_bytes),
+                int(full is not None),
+            )
             reserved = limits_namespace(quota) and full is None
             try:
-                what, count, detail, *sizes = self._append_records(scope, records, expected, room)
+                what, count, detail, *sizes = self._appending.append(
+                    scope, records, expected, room, self._ttl_ms
+                )
                 if what == b"quota":
                     new = Size(detail, sizes[1])
                     check_scope(quota, scope, Size(count, sizes[0]), new)
@@ -171,45 +178,6 @@ class RedisStore(Store):
         if reserved:
             self._usage.settle(scope, Size(count, sizes[0]))
         return int(count)
-
-    def _append_records(
-        self, scope: Scope, records: Sequence[Record], expected: int | None, room: tuple[int, ...]
-    ) -> Any:
-        """What the script returns that is ``ok`` or ``quota``; all else raises."""
-        arguments: list[bytes | int] = [-1 if expected is None else expected, self._ttl_ms, *room]
-        for record in records:
-            arguments += (record.id, record.digest, record.data)
-        size = sum(len(record.data) for record in records)
-        too_much = room[2] or 0 <= room[0] < len(records) or 0 <= room[1] < size
-        mark, nonce = ("ttl" if self.ttl else "kept"), secrets.token_hex(8)
-        found = self._append(scope, arguments, create=False)
-        for _ in range(_ATTEMPTS):
-            if found[0] != b"absent":
-                break
-            if self._index.raise_if_lost(scope):
-                found = self._append(scope, arguments, create=False)
-            elif not records or expected:
-                found = [b"moved" if expected else b"ok", 0, 0, 0]
-            elif too_much:  # nothing is announced that will not be written
-                found = [b"quota", 0, len(records), 0, size]
-            elif self._index.mark(scope, "announce", nonce=nonce) != b"kept":
-                found = self._append(scope, arguments, create=True)
-                self._index.mark(scope, "confirm", mark, nonce)
-                break
-        else:
-            raise ConflictError(f"{scope.key} is deleted and written by others all the time")
-        what, count, detail, *_ = found
-        if what == b"ok" and detail:
-            self._index.mark(scope, "switch", mark)
-        if what in (b"ok", b"quota"):
-            return found
-        if what == b"differs":
-            raise ConflictError(differs(scope, detail))
-        if what == b"moved":
-            raise ConflictError(moved_on(scope, expected or 0, count))
-        if what == b"version":
-            raise StoreFormatError(_version(scope, detail))
-        raise LogLostError(lost(scope, detail, count))
 
     @_bounded
     def read(self, scope: Scope, after: int = 0) -> list[Message]:
@@ -285,7 +253,7 @@ class RedisStore(Store):
         batch = 16  # tensors of a scope are much alike in size: the first few tell how many fit
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
-            refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
+            refresh = [("EVAL", scripts.REFRESH, len(some), *some, self._ttl_ms)] * bool(self.ttl)
             values += self._link.run(some[0], ("MGET", *some), *refresh)[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
@@ -296,19 +264,21 @@ class RedisStore(Store):
 
     @_bounded
     def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
-        names_key = scripts.names_key(scope)
-        expiry = ("PX", self._ttl_ms) if self.ttl else ()
+        if items:
+            self._touch(scope)  # first: what is written ends with the log
+        names_key, meta = scripts.names_key(scope), scripts.log_keys(scope)[1]
         for batch in batches(items):
-            named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
+            names = [scripts.tensor_name(fingerprint, chunk) for chunk, _ in batch]
+            keys = [scripts.tensor_key(scope, name) for name in names]
+            end = (scripts.END_TENSORS, 1 + len(keys), meta, *keys, self._ttl_ms)
             # In one transaction: a tensor that no list names could never be deleted.
             self._link.run(
                 names_key,
-                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
-                *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
+                ("EVAL", scripts.LIST_TENSORS, 2, names_key, meta, self._ttl_ms, *names),
+                *(("SET", key, data) for key, (_, data) in zip(keys, batch, strict=True)),
+                ("EVAL", *end),
                 transaction=True,
             )
-        if items:
-            self._touch(scope)
 
     @_bounded
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
@@ -343,12 +313,6 @@ class RedisStore(Store):
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
 
-    def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
-        head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
-        keys = scripts.log_keys(scope)
-        script, given = scripts.APPEND, [*head, *arguments]
-        return self._link.script(script, keys, given, replicas=self._replicas)
-
     def _check_count(self, scope: Scope, expected: int) -> None:
         count = self._log(scope)[0]
         if count != expected:
@@ -365,7 +329,7 @@ class RedisStore(Store):
                     continue
                 return 0, []
             if version is not None and version != b"%d" % scripts.LAYOUT_VERSION:
-                raise StoreFormatError(_version(scope, version))
+                raise StoreFormatError(wrong_version(scope, version))
             if count is None or not int(count) == entries == known:
                 raise LogLostError(lost(scope, entries, int(count or max(known, entries))))
             if ttl != b"0":
@@ -377,15 +341,9 @@ class RedisStore(Store):
         if self.ttl:
             self._link.script(scripts.TOUCH, scripts.log_keys(scope), [self._ttl_ms])
             if tensors:
-                self._link.script(scripts.LIST_TENSORS, [scripts.names_key(scope)], [self._ttl_ms])
+                keys = [scripts.names_key(scope), scripts.log_keys(scope)[1]]
+                self._link.script(scripts.LIST_TENSORS, keys, [self._ttl_ms])
 
 
 def _or_any(limit: int | None) -> int:
     return -1 if limit is None else limit
-
-
-def _version(scope: Scope, version: bytes) -> str:
-    return (
-        f"{scope.key} has layout version {version.decode('ascii', 'replace')}; this release reads "
-        f"{scripts.LAYOUT_VERSION}. Use the release that wrote it, or a newer one."
-    )

@@ -13,6 +13,17 @@ BATCH_BYTES = 8 * 2**20
 """About how much is read or written in one round trip."""
 
 
+def end_all(link: Link, scope: Scope, ttl_ms: int) -> None:
+    """A log that was kept expires from now on: so do its tensors, and the list of them."""
+    names_key = scripts.names_key(scope)
+    [members] = link.run(names_key, ("SMEMBERS", names_key))
+    keys = [scripts.tensor_key(scope, name.decode("ascii")) for name in sorted(members)]
+    for start in range(0, len(keys), 1000):
+        some = keys[start : start + 1000]
+        link.run(names_key, *(("PEXPIRE", key, ttl_ms) for key in some))
+    link.run(names_key, ("PEXPIRE", names_key, ttl_ms))
+
+
 def listed(link: Link, scope: Scope) -> dict[str, list[str]]:
     """The chunk ids of all tensors that are there, by fingerprint."""
     names_key = scripts.names_key(scope)
