@@ -23,8 +23,17 @@ from vist2_memory.errors import (
     StoreUnavailableError,
 )
 from vist2_memory.store import InMemoryStore, Scope
+from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import write
-from vist2_memory.types import Chunk, Finished, Message, TextDelta
+from vist2_memory.types import (
+    Chunk,
+    ChunkFolded,
+    Context,
+    Finished,
+    GenerationEvent,
+    Message,
+    TextDelta,
+)
 
 pytest_plugins = ("tests.support.fixtures",)
 
@@ -110,6 +119,17 @@ def test_a_system_prompt_is_edited_without_cutting_anything() -> None:
     assert session.remove("s").text == "Be brief."
     assert [m.id for m in session.messages()][:3] == [m.id for m in messages[1:]]
     check_whole(memory, session)
+
+
+def test_cuts_that_others_made_elsewhere_outlast_the_edit_of_a_system_prompt() -> None:
+    memory = plain()
+    session = memory.session("a")
+    layout = memory.engine.spec.layout
+    odd = Message("user", "We leave for Lisbon.", id="m", cuts=(5, 9), layout=layout)
+    memory.store.append(session.scope, [Message("system", "Be kind.", id="s"), odd])
+    session.edit("s", "Be brief.")
+    assert session.messages()[1] == odd
+    assert [len(chunk.text) for chunk in session.chunks()] == [5, 4]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\0", "\ud800", "x" * 1_000_001])
@@ -321,6 +341,25 @@ def test_chunks_folded_while_answering_again_are_cached_and_cut_as_they_were_mad
     assert set(made) <= {chunk.text for chunk in chunks}
 
 
+def test_a_fold_of_the_new_answer_is_a_chunk_where_it_was_folded() -> None:
+    memory = plain("Old.")
+    session, engine = memory.session("a"), engine_of(memory)
+    session.ask("Who?", turn="t")
+
+    def folds(context: Context, _: object) -> Iterator[GenerationEvent]:
+        chunk = Chunk("", context.tail + "Ne", 8)
+        chunk = replace(chunk, id=chunk_id(chunk.text))
+        [visual] = engine.encode([chunk])
+        yield ChunkFolded(chunk, visual)
+        yield Finished("New and different.", "stop")
+
+    engine.generate = folds  # type: ignore[method-assign]
+    session.regenerate()
+    assert session.chunks()[0].text == write([("user", "Who?"), ("assistant", "Ne")])
+    assert check_whole(memory, session)
+    assert len(engine.encoded) == len(set(engine.encoded))
+
+
 # Branches
 
 
@@ -395,6 +434,24 @@ def test_whoever_has_the_session_open_notices_a_rewrite(url: str, change: str) -
         theirs.ask("And then? " + PROSE)
         assert whole(theirs) == write(said(mine))  # type: ignore[arg-type]
         assert mine.chunks() == theirs.chunks()
+
+
+def test_a_message_is_cut_for_the_log_that_it_comes_into(url: str) -> None:
+    """Where an edit comes in between that leaves the log as long as it was."""
+    with plain(store=url) as here, plain(store=url) as there:
+        mine = tell(here.session("a"))
+        theirs, real = there.session("a"), here.store.append
+
+        def overtaken(*arguments: object, **options: object) -> int:
+            here.store.append = real  # type: ignore[method-assign]
+            theirs.edit(theirs.messages()[0].id, "A longer text than was there. " * 9)
+            return real(*arguments, **options)  # type: ignore[arg-type]
+
+        here.store.append = overtaken  # type: ignore[method-assign]
+        mine.add("user", PROSE)
+        ends = [end for message in mine.messages() for end in message.cuts]
+        assert ends == [chunk.start + len(chunk.text) for chunk in theirs.chunks()]
+        assert whole(theirs) == write(said(mine))  # type: ignore[arg-type]
 
 
 def test_a_log_that_lost_an_edit_says_so_once() -> None:
