@@ -347,7 +347,7 @@ def test_a_fold_of_the_new_answer_is_a_chunk_where_it_was_folded() -> None:
     session.ask("Who?", turn="t")
 
     def folds(context: Context, _: object) -> Iterator[GenerationEvent]:
-        chunk = Chunk("", context.tail + "Ne", 8)
+        chunk = Chunk("", context.tail[:3], 1)
         chunk = replace(chunk, id=chunk_id(chunk.text))
         [visual] = engine.encode([chunk])
         yield ChunkFolded(chunk, visual)
@@ -355,7 +355,7 @@ def test_a_fold_of_the_new_answer_is_a_chunk_where_it_was_folded() -> None:
 
     engine.generate = folds  # type: ignore[method-assign]
     session.regenerate()
-    assert session.chunks()[0].text == write([("user", "Who?"), ("assistant", "Ne")])
+    assert session.chunks()[0].text == write([("user", "Wh")])
     assert check_whole(memory, session)
     assert len(engine.encoded) == len(set(engine.encoded))
 
