@@ -70,7 +70,7 @@ def remember(
     if not tokens:
         return []
     try:
-        data = {item.chunk_id: encode(item, scope) for item in tokens}
+        data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
         store.put_many(scope, engine.spec.fingerprint, data)
     except StoreError as error:
         return [f"visual tokens were not cached: {error}"]
