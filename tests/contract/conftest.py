@@ -37,7 +37,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS, *SEALED[1:2], *SEALED[3:]])
+@pytest.fixture(params=["sqlite", *REDIS, *SEALED[1:]])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)

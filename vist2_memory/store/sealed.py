@@ -51,37 +51,29 @@ _ATTEMPTS = 60
 """How often an append is tried again after another writer came first."""
 
 
-def sealed_store(
-    store: Store,
-    *,
-    key: str | Sequence[str] | None = None,
-    encryption_keys: str | Sequence[str] | None = None,
-) -> Store:
-    """``store`` itself, or sealed with the keys given here or in the environment.
+def find_seal(
+    key: str | Sequence[str] | None = None, encryption_keys: str | Sequence[str] | None = None
+) -> Seal | None:
+    """The seal of the keys given here or in the environment; None where there are none.
 
     ``key`` (``VIST2_STORE_KEY``) signs, ``encryption_keys`` (``VIST2_ENCRYPTION_KEYS``) encrypt
     and sign; base64 of 32 bytes each, of several the newest first. Raises `InvalidInputError` for
     keys that are none, for both kinds at once, and where the cryptography package is missing.
     """
-    given = {
-        KEY_VARIABLE: key or os.environ.get(KEY_VARIABLE),
-        ENCRYPTION_VARIABLE: encryption_keys or os.environ.get(ENCRYPTION_VARIABLE),
-    }
-    if isinstance(store, SealedStore):
-        if key or encryption_keys:
-            raise InvalidInputError("the store that was given has keys already: give no others")
-        return store
-    if all(given.values()):
+    signing = key or os.environ.get(KEY_VARIABLE)
+    hiding = encryption_keys or os.environ.get(ENCRYPTION_VARIABLE)
+    if signing and hiding:
         raise InvalidInputError(
-            f"{' and '.join(given)} are both set: encryption signs too, so give its keys alone"
+            f"a key to sign with ({KEY_VARIABLE}) and keys to encrypt with ({ENCRYPTION_VARIABLE}) "
+            "are both given: encryption signs too, so give its keys alone"
         )
-    if signing := given[KEY_VARIABLE]:
-        return SealedStore(store, Signature(parse_keys(signing, KEY_VARIABLE)))
-    if hiding := given[ENCRYPTION_VARIABLE]:
+    if signing:
+        return Signature(parse_keys(signing, KEY_VARIABLE))
+    if hiding:
         from vist2_memory.store.encryption import Encryption  # an extra
 
-        return SealedStore(store, Encryption(parse_keys(hiding, ENCRYPTION_VARIABLE)))
-    return store
+        return Encryption(parse_keys(hiding, ENCRYPTION_VARIABLE))
+    return None
 
 
 class SealedStore(Store):
@@ -201,34 +193,30 @@ class SealedStore(Store):
     def describe(self) -> str:
         return self._inner.describe()
 
-    def reseal(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> int:
-        """Seal the log anew under the newest key, in one step, and the tensors that are named.
+    def reseal(self, scope: Scope) -> int:
+        """Seal the log anew under the newest key, in one step; how many were under an older one.
 
-        Returns how many messages were under an older one. The names of older tensors are dropped.
+        Raises `ConflictError` when another writer was there meanwhile; nothing is changed then.
         """
         with reading_sealed():
             log = self._inner.snapshot(scope)
         opened = [self._opened(scope, n, message) for n, message in enumerate(log.messages, 1)]
         older = sum(not self._seal.is_newest(_seal_of(message)) for message in log.messages)
         if older:
+            seen: Any = {"last": log.messages[-1].id, "revision": log.revision}
             sealed = self._sealed(scope, 0, opened)
-            last, token = log.messages[-1].id, uuid.uuid4().hex
+            token = uuid.uuid4().hex
             with reading_sealed():
-                self._inner.rewrite(
-                    scope,
-                    0,
-                    sealed,
-                    expected=len(sealed),
-                    last=last,
-                    revision=log.revision,
-                    token=token,
-                )
+                self._inner.rewrite(scope, 0, sealed, expected=len(sealed), token=token, **seen)
+        return older
+
+    def reseal_tensors(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> None:
+        """Seal these under the newest key, and drop what is left of them under older ones."""
         known = dict(zip(chunk_ids, self.get_many(scope, fingerprint, chunk_ids), strict=True))
         good = {c: d for c, d in known.items() if d is not None and not isinstance(d, Refused)}
         self.put_many(scope, fingerprint, good)
-        old_names = [name for c in chunk_ids for name in self._seal.names(scope, c)[1:]]
-        self._inner.drop_many(scope, fingerprint, old_names)
-        return older
+        older = [name for chunk in chunk_ids for name in self._seal.names(scope, chunk)[1:]]
+        self._inner.drop_many(scope, fingerprint, older)
 
     # ------------------------------------------------------------------------------ inside
 
