@@ -1,10 +1,11 @@
 """What the format of stored visual tokens costs: bytes, logits, tokens chosen, answers.
 
-    python benchmarks/codec_formats.py [--conversations 40] [--questions 3]
+    python benchmarks/codec_formats.py [costs] [logits] [recall]
 
-Writes benchmarks/results/codec.json. Logits are those of the bundled model along the answers that
-it gives greedily from float32 visual tokens, of up to ``--questions`` questions a held-out
-conversation; each format is compared with float32. Exact match is that of ``vist2 eval recall``.
+Writes benchmarks/results/codec.json, of each part what is not there yet. Logits are those of the
+bundled model along the answers that it gives greedily from float32 visual tokens, of up to
+``--questions`` questions a held-out conversation; each format is compared with float32. Exact match
+is that of ``vist2 eval recall``.
 """
 
 from __future__ import annotations
@@ -140,37 +141,43 @@ def quickest(call: Any) -> float:
     return round(1e6 * min(times), 1)
 
 
+def recall(name: str, conversations: int) -> dict[str, Any]:
+    """Exact match on held-out conversations whose visual tokens are stored as ``name``."""
+    engine = TorchEngine(find_model("vist2-tiny"), device="cpu", tensors_dtype=name)  # type: ignore[arg-type]
+    report = evaluate_recall(
+        engine, conversations=conversations, seed=SEED, history=HISTORY, baselines=False
+    )
+    return {key: report[key] for key in ("exact_match", "interval95", "questions")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["costs", "logits", "recall"])
     parser.add_argument("--conversations", type=int, default=40)
-    parser.add_argument("--questions", type=int, default=3)
+    parser.add_argument("--questions", type=int, default=2, help="a conversation, for logits")
     options = parser.parse_args()
-    folder = find_model("vist2-tiny")
-    engine = TorchEngine(folder, device="cpu", tensors_dtype="float32")
-    result: dict[str, Any] = {
-        "model": "vist2-tiny",
-        "seed": SEED,
-        "history": HISTORY,
-        "conversations": options.conversations,
-        "questions_a_conversation": options.questions,
-        "costs": costs(engine),
-        "logits": compare(engine, options.conversations, options.questions),
-        "recall": {},
-    }
-    for name in DTYPES:
-        of_dtype = TorchEngine(folder, device="cpu", tensors_dtype=name)  # type: ignore[arg-type]
-        report = evaluate_recall(
-            of_dtype,
-            conversations=options.conversations,
-            seed=SEED,
-            history=HISTORY,
-            baselines=False,
-        )
-        result["recall"][name] = {
-            key: report[key] for key in ("exact_match", "interval95", "questions")
-        }
-        print(name, result["recall"][name], flush=True)
-        OUT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for part in options.parts:
+        for name in ("int8", "float32", "bfloat16") if part == "recall" else ("all",):
+            if name in load().get(part, {}):
+                continue
+            if part == "recall":
+                found: Any = recall(name, options.conversations)
+            else:
+                engine = TorchEngine(
+                    find_model("vist2-tiny"), device="cpu", tensors_dtype="float32"
+                )
+                counts = (options.conversations, options.questions)
+                found = costs(engine) if part == "costs" else compare(engine, *counts)
+            result = load()  # another process may have done another part meanwhile
+            result.setdefault(part, {})[name] = found
+            result["conditions"] = {"model": "vist2-tiny", "seed": SEED, "history": HISTORY}
+            OUT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            print(part, name, "done", flush=True)
+
+
+def load() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``vist2 session``: the conversations in a store. Loads no model."""
+"""``vist2 session``: the conversations in a store. Only ``reseal`` loads a model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vist2_memory.cli.common import AsJson, Namespace, StoreURL, emit, opened, printable, show
+from vist2_memory.cli.common import (
+    AsJson,
+    Model,
+    Namespace,
+    StoreURL,
+    emit,
+    opened,
+    printable,
+    show,
+)
 from vist2_memory.errors import InvalidInputError
-from vist2_memory.memory import Session, VisualMemory
+from vist2_memory.memory import Collection, Session, VisualMemory
 
-app = typer.Typer(help="List, show, export, import and delete sessions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, export, import, reseal and delete sessions.", no_args_is_help=True
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.")]
 
@@ -100,6 +111,27 @@ def delete_session(id: Id, store: StoreURL = None, namespace: Namespace = "defau
         f"session {id!r} deleted: {gone.messages} messages, {gone.chunks} chunks, "
         f"{gone.tensors} tensors"
     )
+
+
+@app.command("reseal")
+def reseal_sessions(
+    id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One session. [default: all, and all collections]"),
+    ] = None,
+    store: StoreURL = None,
+    model: Model = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Sign or encrypt anew under the newest of the keys; the older ones are then not needed."""
+    with opened(store, model, namespace) as memory:
+        if id is not None:
+            found: list[Session | Collection] = [_existing(memory, id)]
+        else:
+            found = [memory.session(info.scope.name) for info in memory.sessions()]
+            found += [memory.collection(info.scope.name) for info in memory.collections()]
+        for one in found:
+            show(f"{one.scope.kind} {one.scope.name!r}: {one.reseal()} messages resealed")
 
 
 def _existing(memory: VisualMemory, id: str) -> Session:
