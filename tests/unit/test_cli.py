@@ -208,7 +208,7 @@ def test_sessions_are_resealed_under_a_new_key(
     monkeypatch.delenv("VIST2_ENCRYPTION_KEYS")
     refused = vist2("session", "show", "s")
     assert (refused.exit_code, "VIST2_ENCRYPTION_KEYS" in refused.stderr) == (1, True)
-    assert "opened without keys" in vist2("session", "reseal", "s").stderr
+    assert "signed or encrypted" in vist2("session", "reseal", "s").stderr
 
 
 def test_what_was_said_cannot_steer_the_terminal(vist2: Run, said: list[Message]) -> None:
