@@ -5,17 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tests.support.backends import Backend, Redis, SQLite, say
 from vist2_memory.errors import ConflictError, QuotaExceededError
-from vist2_memory.store import Quota, Scope, Store, StoreUsage
-from vist2_memory.store.records import to_records
+from vist2_memory.store import InMemoryStore, Quota, Scope, Store, StoreUsage
+from vist2_memory.store.base import Snapshot
+from vist2_memory.store.sealed import SealedStore
 
 
-def size_of(*numbers: int) -> int:
-    return sum(len(to_records([say(number)])[0].data) for number in numbers)
+def size_of(backend: Backend, *numbers: int) -> int:
+    """The bytes of these messages as they are stored, seals and all."""
+    store: Store = InMemoryStore()
+    if backend.seal is not None:
+        store = SealedStore(store, backend.seal)
+    for place, number in enumerate(numbers):
+        store.append(backend.scope(str(place)), [say(number)])
+    return store.usage(backend.namespace).bytes
 
 
 def limited(backend: Backend, quota: Quota) -> Store:
@@ -33,10 +41,10 @@ def test_usage_counts_messages_and_bytes_of_a_namespace(backend: Backend) -> Non
     store.append(Scope(backend.namespace, "collection", "c"), [say(4)])
     store.append(Scope(backend.namespace + "/x", "session", "other"), [say(5)])
     store.put_many(backend.scope("only tensors"), "f", {"c": b"1"})
-    assert store.usage(backend.namespace) == StoreUsage(5, size_of(1, 2, 3, 1, 4), 2, 1)
+    assert store.usage(backend.namespace) == StoreUsage(5, size_of(backend, 1, 2, 3, 1, 4), 2, 1)
     store.delete(backend.scope("a"))
     store.delete(Scope(backend.namespace + "/x", "session", "other"))
-    assert store.usage(backend.namespace) == StoreUsage(2, size_of(1, 4), 1, 1)
+    assert store.usage(backend.namespace) == StoreUsage(2, size_of(backend, 1, 4), 1, 1)
     for scope in (backend.scope("b"), Scope(backend.namespace, "collection", "c")):
         store.delete(scope)
     store.delete(backend.scope("only tensors"))
@@ -44,11 +52,11 @@ def test_usage_counts_messages_and_bytes_of_a_namespace(backend: Backend) -> Non
     assert backend.leftovers() == []
 
 
-QUOTAS: dict[str, Callable[[], Quota]] = {
-    "messages": lambda: Quota(messages=2),
-    "bytes": lambda: Quota(bytes=size_of(1, 2)),
-    "messages of a session": lambda: Quota(scope_messages=2),
-    "bytes of a session": lambda: Quota(scope_bytes=size_of(1, 2)),
+QUOTAS: dict[str, Callable[[Backend], Quota]] = {
+    "messages": lambda backend: Quota(messages=2),
+    "bytes": lambda backend: Quota(bytes=size_of(backend, 1, 2)),
+    "messages of a session": lambda backend: Quota(scope_messages=2),
+    "bytes of a session": lambda backend: Quota(scope_bytes=size_of(backend, 1, 2)),
 }
 
 
@@ -56,7 +64,7 @@ QUOTAS: dict[str, Callable[[], Quota]] = {
 def test_what_there_is_no_room_for_is_refused_and_nothing_is_lost(
     backend: Backend, kind: str
 ) -> None:
-    store, scope = limited(backend, QUOTAS[kind]()), backend.scope()
+    store, scope = limited(backend, QUOTAS[kind](backend)), backend.scope()
     with pytest.raises(QuotaExceededError, match="nothing was stored"):
         store.append(scope, [say(1), say(2), say(3)])
     assert backend.leftovers() == []
@@ -125,7 +133,7 @@ def test_what_expired_gives_room_back(backend: Backend) -> None:
         store.append(backend.scope("a"), [say(1)])
         backend.now += 101
     assert store.append(backend.scope("b"), [say(1)]) == 1
-    assert store.usage(backend.namespace) == StoreUsage(1, size_of(1), 1, 0)
+    assert store.usage(backend.namespace) == StoreUsage(1, size_of(backend, 1), 1, 0)
 
 
 def test_several_writers_do_not_run_past_a_quota(backend: Backend) -> None:
@@ -171,6 +179,44 @@ def test_deleting_only_what_was_seen(backend: Backend) -> None:
     assert backend.leftovers() == []
 
 
+@pytest.mark.parametrize("kind", QUOTAS)
+def test_a_rewrite_that_grows_needs_room_and_one_that_shrinks_gives_it(
+    backend: Backend, kind: str
+) -> None:
+    store, scope = limited(backend, QUOTAS[kind](backend)), backend.scope()
+    store.append(scope, [say(1), say(2)])
+    longer = [say(2, "My cat is called Miso, and my dog is called Rex."), say(3)]
+    seen: dict[str, Any] = {"expected": 2, "last": "m2", "revision": 0}
+    for keep in (1, 2):
+        with pytest.raises(QuotaExceededError, match=r"holds .* and has no room for"):
+            store.rewrite(scope, keep, longer[keep - 1 :], **seen)
+    assert store.snapshot(scope) == Snapshot([say(1), say(2)], 0)
+    assert store.rewrite(scope, 1, [say(2, "Miso.")], **seen, token="one") == 2
+    assert store.rewrite(scope, 1, [say(2, "Miso.")], **seen, token="one") == 2  # its answer lost
+    usage = store.usage(backend.namespace)
+    assert (usage.messages, usage.bytes < size_of(backend, 1, 2)) == (2, True)
+    assert store.rewrite(scope, 1, [], expected=2, last="m2", revision=1) == 1
+    assert store.usage(backend.namespace) == StoreUsage(1, size_of(backend, 1), 1, 0)
+    assert store.append(scope, [say(2)]) == 2
+    seen |= {"revision": 2}
+    store.limit(backend.namespace, Quota(messages=1, scope_bytes=1))  # passed by what is there
+    assert store.rewrite(scope, 1, [], **seen) == 1
+    assert store.rewrite(scope, 0, [], expected=1, last="m1", revision=3) == 0
+    assert store.usage(backend.namespace) == StoreUsage()
+
+
+def test_deleting_only_the_revision_that_was_seen(backend: Backend) -> None:
+    store, scope = backend.open(), backend.scope()
+    assert store.delete(scope, expected=0, revision=0).messages == 0
+    store.append(scope, [say(1), say(2)])
+    store.rewrite(scope, 1, [say(2, "Miso.")], expected=2, last="m2", revision=0)
+    with pytest.raises(ConflictError, match="at revision 1, not 0"):
+        store.delete(scope, expected=2, revision=0)
+    assert store.read(scope) == [say(1), say(2, "Miso.")]
+    assert store.delete(scope, expected=2, revision=1).messages == 2
+    assert backend.leftovers() == []
+
+
 # Each store's own
 
 
@@ -184,7 +230,7 @@ def test_a_redis_writer_that_died_takes_no_room(redis_backend: Redis) -> None:
     with pytest.raises(QuotaExceededError):
         store.append(redis_backend.scope("a"), [say(3)])
     counts = {k: v for k, v in redis_backend.client.hgetall(key).items() if b"#" not in k}
-    assert list(counts.values()) == [b"2 %d" % size_of(1, 2)]
+    assert list(counts.values()) == [b"2 %d" % size_of(redis_backend, 1, 2)]
 
 
 def test_a_redis_log_of_another_release_is_counted(redis_backend: Redis) -> None:
@@ -195,9 +241,9 @@ def test_a_redis_log_of_another_release_is_counted(redis_backend: Redis) -> None
         redis_backend.client.hdel(meta, "sized")
         if sized:
             redis_backend.client.hset(meta, "sized", sized)
-        assert store.usage(redis_backend.namespace).bytes == size_of(1, 2)
+        assert store.usage(redis_backend.namespace).bytes == size_of(redis_backend, 1, 2)
     redis_backend.client.hdel(meta, "sized")
-    store.limit(redis_backend.namespace, Quota(scope_bytes=size_of(1, 2)))
+    store.limit(redis_backend.namespace, Quota(scope_bytes=size_of(redis_backend, 1, 2)))
     with pytest.raises(QuotaExceededError, match="bytes"):
         store.append(scope, [say(3)])
 
@@ -209,10 +255,12 @@ def test_a_sqlite_file_of_an_earlier_release_is_counted(sqlite_backend: SQLite) 
         sqlite_backend.execute(f"DROP TRIGGER {trigger}")
     sqlite_backend.execute("DROP TABLE usage")
     again = sqlite_backend.open()
-    assert again.usage(sqlite_backend.namespace) == StoreUsage(2, size_of(1, 2), 1, 0)
+    assert again.usage(sqlite_backend.namespace) == StoreUsage(
+        2, size_of(sqlite_backend, 1, 2), 1, 0
+    )
     again.append(scope, [say(3)])
     sqlite_backend.execute("UPDATE messages SET data=x'00' WHERE position=1")
-    assert again.usage(sqlite_backend.namespace).bytes == size_of(2, 3) + 1
+    assert again.usage(sqlite_backend.namespace).bytes == size_of(sqlite_backend, 2, 3) + 1
     sqlite_backend.execute("DELETE FROM messages WHERE position=3")
     assert again.usage(sqlite_backend.namespace).messages == 2
     again.delete(scope)

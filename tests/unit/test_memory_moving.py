@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.memories import DOCUMENTS, TALK, engine_of, plain, said, tell
+from tests.support.plain import PlainEngine
 from vist2_memory import Quota, QuotaExceededError, Session, VisualMemory
-from vist2_memory.errors import ConflictError, InvalidInputError
+from vist2_memory.errors import ConflictError, InvalidInputError, SealedError
 from vist2_memory.memory.moving import Moved
 from vist2_memory.store import InMemoryStore, Store
+from vist2_memory.store.formats import DType, TensorFormat
 
 pytest_plugins = ("tests.support.fixtures",)
+
+
+KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
 
 
 class Killed(BaseException):
@@ -165,3 +172,51 @@ def test_a_damaged_tensor_is_left_behind() -> None:
     memory.store.put_many(session.scope, fingerprint, {ids[0]: good[:-1] + b"\x07"})
     memory.move_session("a", other)
     assert tensors(other, session) == {fingerprint: ids[1:]}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int8"])
+@pytest.mark.parametrize("kind", ["key", "encryption_keys"])
+def test_a_sealed_session_is_moved_under_its_keys_and_kept_tidy(
+    kind: str, dtype: DType, tmp_path: Path
+) -> None:
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("from", "to")]
+
+    def opened(url: str, *keys: str) -> VisualMemory:
+        engine = PlainEngine()
+        engine.spec = replace(engine.spec, tensors=TensorFormat(dtype))
+        return VisualMemory.open(url, model=engine, **{kind: list(keys)})  # type: ignore[arg-type]
+
+    with opened(urls[0], KEYS[0]) as memory:
+        session = long(memory.session("a"))
+        messages, texts = session.messages(), {chunk.text for chunk in session.chunks()}
+        ids = {chunk.id for chunk in session.chunks()}
+        assert memory.collect_garbage().kept == len(ids) > 0
+        assert memory.reencode().encoded == 0
+        newer = opened(urls[0], KEYS[1], KEYS[0])
+        with newer, pytest.raises(InvalidInputError, match="one place"):
+            memory.move_session("a", newer)
+        assert session.messages() == messages
+        assert memory.move_session("a", urls[1]).tensors == len(ids)
+    with opened(urls[1], KEYS[0]) as there:
+        assert there.session("a").messages() == messages
+        there.session("a").ask("Who?")
+        assert not set(engine_of(there).encoded) & texts
+        there.store.put_many(session.scope, "plain-1", {"gone": b"1"})
+        assert there.collect_garbage().unused == 1
+    with plain(store=urls[1]) as without, pytest.raises(SealedError):
+        without.session("a").messages()
+
+
+def test_what_is_edited_meanwhile_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, other = InMemoryStore(), plain(store=InMemoryStore())
+    session = tell(plain(store=source).session("a"))
+    real = source.delete
+
+    def delete(*given: Any, **options: Any) -> Any:
+        session.edit(session.messages()[0].id, "Something else.")
+        return real(*given, **options)
+
+    monkeypatch.setattr(source, "delete", delete)
+    with pytest.raises(ConflictError, match="exists already"):
+        session._memory.move_session("a", other)
+    assert session.messages()[0].text == "Something else."

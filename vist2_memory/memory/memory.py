@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, cast
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
@@ -32,6 +32,8 @@ from vist2_memory.memory.session import Session
 from vist2_memory.memory.upkeep import Collected, Progress, Reencoded, collect, reencode
 from vist2_memory.store import open_store
 from vist2_memory.store.base import Quota, Scope, ScopeInfo, Store, StoreUsage
+from vist2_memory.store.formats import DTYPES, DType
+from vist2_memory.store.sealed import SealedStore, find_seal
 from vist2_memory.types import Chunk
 
 DEFAULT_STORE = "sqlite:///vist2.db"
@@ -62,6 +64,7 @@ class VisualMemory:
         namespace: str,
         device: str | None,
         ratio: float | None,
+        tensors_dtype: DType = "bfloat16",
     ):
         """Use :meth:`open`."""
         self.store = store
@@ -70,6 +73,7 @@ class VisualMemory:
         self._model = model
         self._device = device
         self._ratio = ratio
+        self._tensors_dtype = tensors_dtype
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
@@ -86,6 +90,9 @@ class VisualMemory:
         ttl: int | None = None,
         quota: Quota | None = None,
         device: str | None = None,
+        tensors_dtype: DType | None = None,
+        key: str | Sequence[str] | None = None,
+        encryption_keys: str | Sequence[str] | None = None,
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
@@ -99,9 +106,14 @@ class VisualMemory:
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
         forgotten. ``quota``: what the namespace, and each session in it, may hold; kept by all that
         is written through this store. ``device``: as torch names it (default: ``VIST2_DEVICE``, or
-        a GPU if there is one). Raises ``StoreURLError``, ``StoreUnavailableError``,
-        ``ModelNotFoundError``, ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is
-        not offered.
+        a GPU if there is one). ``tensors_dtype``: what visual tokens are stored in, bfloat16,
+        float32 or int8 (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is
+        stored, ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest
+        first (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+
+        Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
+        keys that are none.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -115,14 +127,19 @@ class VisualMemory:
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
+        dtype = _tensors_dtype(tensors_dtype, model)
+        seal = None if isinstance(url, SealedStore) else find_seal(key, encryption_keys)
+        if isinstance(url, SealedStore) and (key or encryption_keys):
+            raise InvalidInputError("the store that was given has keys already: give no others")
         if isinstance(url, Store):
             store = url
         else:
             store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
         if quota is not None:
             store.limit(namespace, quota)
-        memory = cls(store, model, namespace, device, ratio)
-        memory._owns_store = not isinstance(url, Store)
+        kept = store if seal is None else SealedStore(store, seal)
+        memory = cls(kept, model, namespace, device, ratio, dtype)
+        memory._owns_store = store is not url
         return memory
 
     @property
@@ -131,7 +148,9 @@ class VisualMemory:
         with self._lock:
             if self._engine is None:
                 assert isinstance(self._model, Path)
-                self._engine = open_engine(self._model, self._ratio, self._device)
+                self._engine = open_engine(
+                    self._model, self._ratio, self._device, self._tensors_dtype
+                )
             return self._engine
 
     def session(self, id: str) -> Session:
@@ -221,6 +240,8 @@ class VisualMemory:
     def move_session(self, id: str, to: VisualMemory | str) -> Moved:
         """Move a session to another memory, or to the store at a URL, under the same id.
 
+        A store at a URL is opened with the keys of this memory.
+
         Messages are copied verbatim, tensors that are whole with them, and the session here is
         deleted once the other is proved to hold it all. Killed in between, the same call does the
         rest. Raises ``ConflictError`` where the other holds something else under that id.
@@ -248,16 +269,22 @@ class VisualMemory:
 
     def _move(self, scopes: Sequence[Scope], to: VisualMemory | str, progress: Progress) -> Moved:
         namespace = self.namespace if isinstance(to, str) else to.namespace
-        target = open_store(to, ttl=self.store.ttl) if isinstance(to, str) else to.store
+        target = self._opened(to) if isinstance(to, str) else to.store
         try:
             moved = Moved()
             for done, scope in enumerate(scopes, 1):
-                moved += move(self.store, scope, target, replace(scope, namespace=namespace))
+                into = replace(scope, namespace=namespace)
+                moved += move(self.store, scope, target, into, self._cut)
                 progress(done, len(scopes))
             return moved
         finally:
             if isinstance(to, str):
                 target.close()
+
+    def _opened(self, url: str) -> Store:
+        """Another store, under the keys of this one."""
+        store = open_store(url, ttl=self.store.ttl)
+        return self.store.around(store) if isinstance(self.store, SealedStore) else store
 
     # Upkeep
 
@@ -331,6 +358,22 @@ def _page_engine(model: str | Path) -> Engine | None:
 
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+
+
+def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
+    """``asked``, or what the environment says; raises ``InvalidInputError``."""
+    if isinstance(model, Engine):
+        if asked is not None:
+            raise InvalidInputError(
+                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
+            )
+        return model.spec.tensors.dtype
+    dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
+    if dtype not in DTYPES:
+        raise InvalidInputError(
+            f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
+        )
+    return cast(DType, dtype)
 
 
 def _only(path: Path, histories: list[History], id: str) -> History:

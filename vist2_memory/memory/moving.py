@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vist2_memory.errors import ConflictError, InvalidInputError
-from vist2_memory.memory.carrying import copy_tensors
+from vist2_memory.memory.carrying import Cut, copy_tensors
 from vist2_memory.store.base import Scope, Store
+from vist2_memory.store.sealed import SealedStore
 from vist2_memory.types import Message
 
 _PROBE = "vist2-move"
@@ -38,16 +39,20 @@ class Moved:
         )
 
 
-def move(source: Store, of: Scope, target: Store, into: Scope) -> Moved:
+def move(
+    source: Store, of: Scope, target: Store, into: Scope, cut: Cut = lambda scope: ()
+) -> Moved:
     """Move ``of`` in ``source`` to ``into`` in ``target``; what was moved.
 
+    ``cut`` is asked for the chunks of ``of`` where the source hides which ones it has tensors of.
     One that was moved already, and is not in the source any more, counts nothing. Raises
     ``InvalidInputError`` where there is nothing to move or both are one place, ``ConflictError``
     where the target holds something else or the source is written all the time.
     """
     tensors = 0
     for _ in range(_ATTEMPTS):
-        messages, there = source.read(of), target.read(into)
+        log, there = source.snapshot(of), target.read(into)
+        messages = log.messages
         if not messages:
             if there:
                 return Moved()
@@ -60,9 +65,9 @@ def move(source: Store, of: Scope, target: Store, into: Scope) -> Moved:
             _check_apart(source, target, of)
         target.append(into, messages, expected=len(there))
         _check_same(messages, target.read(into), target, into)
-        tensors += copy_tensors(source, of, target, into)
+        tensors += copy_tensors(source, of, target, into, cut)
         try:
-            source.delete(of, expected=len(messages))
+            source.delete(of, expected=len(messages), revision=log.revision)
         except ConflictError:
             continue  # it went on meanwhile
         session = of.kind == "session"
@@ -94,12 +99,17 @@ def _check_same(
 def _check_apart(source: Store, target: Store, scope: Scope) -> None:
     """Refuse two stores that are one place, by whatever URLs: its only copy would be deleted."""
     nonce = secrets.token_hex(8)
-    target.put_many(scope, _PROBE, {nonce: b"1"})
+    at, seen_from = _bare(target), _bare(source)  # with other keys they would see different names
+    at.put_many(scope, _PROBE, {nonce: b"1"})
     try:
-        [seen] = source.get_many(scope, _PROBE, [nonce])
+        [seen] = seen_from.get_many(scope, _PROBE, [nonce])
     finally:
-        target.drop_many(scope, _PROBE, [nonce])
+        at.drop_many(scope, _PROBE, [nonce])
     if seen is not None:
         raise InvalidInputError(
             f"{source.describe()} and {target.describe()} are one place: nothing to move"
         )
+
+
+def _bare(store: Store) -> Store:
+    return store.bare if isinstance(store, SealedStore) else store

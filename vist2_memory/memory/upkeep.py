@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ModelError
+from vist2_memory.memory.carrying import Cut
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import encode
-from vist2_memory.types import Chunk
 
 _AT_ONCE = 64
 """Chunks whose visual tokens are held at once."""
 
-Cut = Callable[[Scope], Sequence[Chunk]]
-"""The chunks of a scope, as its log and the engine have them now."""
 Progress = Callable[[int, int], None]
 """Called with the number done and the number in all."""
 
@@ -61,7 +59,7 @@ def collect(
             if fingerprint != engine.spec.fingerprint:
                 old += store.drop_many(scope, fingerprint, ids)
                 continue
-            used = {chunk.id for chunk in cut(scope)}
+            used = {name for c in cut(scope) for name in store.listed_as(scope, c.id)}
             unused += store.drop_many(scope, fingerprint, [i for i in ids if i not in used])
             kept += sum(i in used for i in ids)
         progress(done, len(scopes))
@@ -84,10 +82,10 @@ def reencode(
     for done, scope in enumerate(scopes, 1):
         chunks = {chunk.id: chunk for chunk in cut(scope)}
         there = set(store.tensor_ids(scope).get(engine.spec.fingerprint, ()))
-        missing = [chunk for id, chunk in chunks.items() if id not in there]
+        missing = [c for id, c in chunks.items() if there.isdisjoint(store.listed_as(scope, id))]
         for start in range(0, len(missing), _AT_ONCE):
             made = engine.encode(missing[start : start + _AT_ONCE])
-            data = {item.chunk_id: encode(item, scope) for item in made}
+            data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in made}
             store.put_many(scope, engine.spec.fingerprint, data)
         total += len(chunks)
         encoded += len(missing)

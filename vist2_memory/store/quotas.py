@@ -5,10 +5,12 @@ It knows nothing of where the counts come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vist2_memory.errors import QuotaExceededError
 from vist2_memory.store.base import Quota, Scope
+from vist2_memory.store.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,19 @@ class Size:
 
     def __add__(self, other: Size) -> Size:
         return Size(self.messages + other.messages, self.bytes + other.bytes)
+
+    def __sub__(self, other: Size) -> Size:
+        return Size(self.messages - other.messages, self.bytes - other.bytes)
+
+    @property
+    def grows(self) -> bool:
+        """Whether it takes room, added to what there is: a rewrite may take none, or give some."""
+        return self.messages > 0 or self.bytes > 0
+
+
+def size_of(records: Sequence[Record]) -> Size:
+    """What ``records`` take."""
+    return Size(len(records), sum(len(record.data) for record in records))
 
 
 def check_scope(quota: Quota | None, scope: Scope, held: Size, more: Size) -> None:
@@ -52,7 +67,7 @@ def _or_any(limit: int | None) -> int:
 def _check(what: str, limit: Size, held: Size, more: Size) -> None:
     for unit in ("messages", "bytes"):
         allowed, has, wants = (getattr(size, unit) for size in (limit, held, more))
-        if has + wants > allowed:
+        if wants > 0 and has + wants > allowed:
             raise QuotaExceededError(
                 f"{what} holds {has:,} of {allowed:,} {unit} and has no room for {wants:,} more; "
                 "nothing was stored. Delete sessions or documents, or raise the quota."

@@ -57,11 +57,13 @@ def namespace_size(connection: sqlite3.Connection, namespace: str) -> Size:
     return Size(*row) if row else Size()
 
 
-def scope_size(connection: sqlite3.Connection, row: int | None) -> Size:
-    """What the scope in this row holds."""
+def scope_size(connection: sqlite3.Connection, row: int | None, *, after: int = 0) -> Size:
+    """What the scope in this row holds, without its first ``after`` messages."""
     return Size(
         *connection.execute(
-            "SELECT COUNT(*), COALESCE(SUM(length(data)), 0) FROM messages WHERE scope=?", (row,)
+            "SELECT COUNT(*), COALESCE(SUM(length(data)), 0) FROM messages "
+            "WHERE scope=? AND position>?",
+            (row, after),
         ).fetchone()
     )
 

@@ -1,9 +1,10 @@
 """`RedisStore`: what is written and read, in which order.
 
-Appending is one Lua script: it sees the whole log, so writers are in one order and nothing is
-written twice or in part. Deleting uses the exact list of tensor names kept beside them: SCAN would
-walk the keys of all tenants and, in a cluster, of all nodes. The index of a namespace is in another
-slot and cannot change in the same step, so a scope is announced there *before* its first message.
+Appending is one Lua script, and so is rewriting: it sees the whole log, so writers are in one order
+and nothing is written twice or in part. Deleting uses the exact list of tensor names kept beside
+them: SCAN would walk the keys of all tenants and, in a cluster, of all nodes. The index of a
+namespace is in another slot and cannot change in the same step, so a scope is announced there
+*before* its first message.
 
 All clients of a namespace should use one ``ttl``: whoever appends last decides of a log, and its
 tensors end with it.
@@ -12,18 +13,16 @@ tensors end with it.
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import redis
 from redis.cluster import RedisCluster
 
 from vist2_memory.errors import (
     ConflictError,
-    LogLostError,
     StoreError,
-    StoreFormatError,
-    StoreUnavailableError,
     StoreURLError,
 )
 from vist2_memory.store.base import (
@@ -32,18 +31,20 @@ from vist2_memory.store.base import (
     Quota,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     StoreUsage,
     validated_after,
     validated_name,
+    validated_rewrite,
 )
 from vist2_memory.store.deadline import deadline as within
-from vist2_memory.store.quotas import Size, check_namespace, check_scope, limits_namespace
-from vist2_memory.store.records import from_record, lost, moved_on, to_records
+from vist2_memory.store.quotas import Size, check_namespace, check_scope, limits_namespace, size_of
+from vist2_memory.store.records import moved_on, rewritten, to_records
 from vist2_memory.store.redis import scripts
-from vist2_memory.store.redis.appending import Appending, wrong_version
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
+from vist2_memory.store.redis.log import Log, messages_of, refusal
 from vist2_memory.store.redis.servers import Servers
 from vist2_memory.store.redis.tensors import BATCH_BYTES, batches, listed
 from vist2_memory.store.redis.urls import (
@@ -53,6 +54,7 @@ from vist2_memory.store.redis.urls import (
     split_options,
 )
 from vist2_memory.store.redis.usage import Usage
+from vist2_memory.store.redis.writing import Writing, replaced
 from vist2_memory.types import Message
 
 DEADLINE = 5.0
@@ -109,7 +111,7 @@ class RedisStore(Store):
         self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
         self._usage = Usage(self._link, self._index)
-        self._appending = Appending(self._link, self._index, replicas)
+        self._writing = Writing(self._link, self._index, replicas)
 
     @classmethod
     def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
@@ -144,56 +146,83 @@ class RedisStore(Store):
 
     @_bounded
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         records = to_records(messages)
         quota = self.quota(scope.namespace)
-        limits = quota or Quota()
-        more = Size(len(records), sum(len(record.data) for record in records))
+        more = size_of(records)
         while True:
-            full = self._usage.reserve(scope, quota, more)
-            room = (
-                _or_any(limits.scope_messages),
-                _or_any(limits.scope_bytes),
-                int(full is not None),
-            )
-            reserved = limits_namespace(quota) and full is None
-            try:
-                what, count, detail, *sizes = self._appending.append(
-                    scope, records, expected, room, self._ttl_ms
+            with self._usage.reserved(scope, quota, more) as full:
+                what, count, detail, *sizes = self._writing.append(
+                    scope, records, expected, revision, _room(quota), full is not None, self._ttl_ms
                 )
                 if what == b"quota":
                     new = Size(detail, sizes[1])
                     check_scope(quota, scope, Size(count, sizes[0]), new)
                     check_namespace(quota, scope, full or Size(), new)
-            except StoreUnavailableError:
-                raise  # it may have been written: the reservation stays until all is counted
-            except StoreError:
-                if reserved:
-                    self._usage.release(scope, more)
-                raise
             if what == b"ok":
                 break
             more = new  # some of the messages are there already, and there is room for the others
-        if reserved:
+        if limits_namespace(quota) and full is None:
             self._usage.settle(scope, Size(count, sizes[0]))
         return int(count)
 
     @_bounded
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        validated_rewrite(keep, expected, revision)
+        records = to_records(messages)
+        newest = (token or secrets.token_hex(16)).encode("utf-8")
+        quota, more, gone = self.quota(scope.namespace), Size(), list[str]()
+        log = self._log(scope, f"{min(keep + 1, expected)}-0")
+        if log.token != newest:  # else it was done, and is only confirmed
+            gone, freed = replaced(
+                scope, log, keep, expected=expected, last=last, revision=revision
+            )
+            more = size_of(records) - freed
+        with self._usage.reserved(scope, quota, more) as full:
+            if full is not None:
+                check_namespace(quota, scope, full, more)
+            what, count, detail, *sizes = self._writing.rewrite(
+                scope,
+                keep,
+                records,
+                gone=gone,
+                expected=expected,
+                revision=revision,
+                token=newest,
+                room=_room(quota),
+                ttl_ms=self._ttl_ms,
+            )
+            if what == b"quota":
+                check_scope(quota, scope, Size(count, sizes[0]), Size(detail, sizes[1]))
+        if limits_namespace(quota):
+            self._usage.settle(scope, Size(count, sizes[0]))
+        return int(count)
+
+    @_bounded
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
         validated_after(after)
-        count, entries = self._log(scope, f"{after + 1}-0")
-        wanted = range(after + 1, count + 1)
-        if [entry_id for entry_id, _ in entries] != [b"%d-0" % n for n in wanted]:
-            raise LogLostError(lost(scope, count - len(wanted) + len(entries), count))
-        # An entry of ours has one field, "m"; another's is no message either way.
-        return [
-            from_record(entry[1][1], scope, n) for n, entry in zip(wanted, entries, strict=True)
-        ]
+        log = self._log(scope, f"{after + 1}-0")
+        return Snapshot(messages_of(scope, after + 1, log), log.revision)
 
     @_bounded
     def count(self, scope: Scope) -> int:
-        return self._log(scope)[0]
+        return self._log(scope).length
 
     @_bounded
     def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
@@ -203,7 +232,7 @@ class RedisStore(Store):
             count, created, updated = row
             if count is not None:
                 times = (int(created) / 1000, int(updated) / 1000)
-                infos.append(ScopeInfo(scope, int(count), *times))
+                infos += [ScopeInfo(scope, int(count), *times)] if int(count) else []
             elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
                 infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
             elif mark == b"ttl":
@@ -216,17 +245,21 @@ class RedisStore(Store):
         return self._usage.count(validated_name("namespace", namespace))
 
     @_bounded
-    def delete(self, scope: Scope, *, expected: int | None = None) -> Deleted:
+    def delete(
+        self, scope: Scope, *, expected: int | None = None, revision: int | None = None
+    ) -> Deleted:
         names_key = scripts.names_key(scope)
-        if expected is not None:
-            self._check_count(scope, expected)
+        if expected is not None or revision is not None:
+            log = self._log(scope)
+            self._check_seen(scope, expected, revision, log.length, log.revision)
         marked = self._index.mark_deleting(scope)
         for _ in range(_ATTEMPTS):
             [members] = self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
             tensors = [scripts.tensor_key(scope, name) for name in names]
             keys = [*scripts.log_keys(scope), names_key, *tensors]
-            given = [-1 if expected is None else expected, *names]
+            seen = (-1 if value is None else value for value in (expected, revision))
+            given = [*seen, *names]
             gone = self._link.script(scripts.DELETE, keys, given)
             if gone:
                 break
@@ -234,7 +267,8 @@ class RedisStore(Store):
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
         if not gone[0]:
             self._index.unmark_deleting(scope)
-            raise ConflictError(moved_on(scope, expected or 0, gone[1]))
+            self._check_seen(scope, expected, revision, *gone[1:])
+            raise AssertionError("it is as it was seen")
         self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         self._usage.settle(scope, Size())
         messages, *flags = gone[1:]
@@ -313,28 +347,31 @@ class RedisStore(Store):
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
 
-    def _check_count(self, scope: Scope, expected: int) -> None:
-        count = self._log(scope)[0]
-        if count != expected:
+    def _check_seen(
+        self, scope: Scope, expected: int | None, revision: int | None, count: int, found: int
+    ) -> None:
+        if expected is not None and expected != count:
             raise ConflictError(moved_on(scope, expected, count))
+        if revision is not None and revision != found:
+            raise ConflictError(rewritten(scope, count, revision, found))
 
-    def _log(self, scope: Scope, *first: str) -> tuple[int, list[Any]]:
-        """The count of a log that is whole, and its entries from id ``first`` on, if given."""
+    def _log(self, scope: Scope, *first: str) -> Log:
+        """A log that is whole, with its entries from id ``first`` on, if given."""
         for _ in range(_ATTEMPTS):
-            version, count, ttl, entries, known, answer = self._link.script(
+            version, count, ttl, found, known, entries, revision, token = self._link.script(
                 scripts.READ, scripts.log_keys(scope), first
             )
-            if count is None and not entries and not known:
+            if count is None and not found and not known:
                 if self._index.raise_if_lost(scope):
                     continue
-                return 0, []
-            if version is not None and version != b"%d" % scripts.LAYOUT_VERSION:
-                raise StoreFormatError(wrong_version(scope, version))
-            if count is None or not int(count) == entries == known:
-                raise LogLostError(lost(scope, entries, int(count or max(known, entries))))
+                return Log(0, [])
+            if version is not None and version not in scripts.READABLE:
+                raise refusal(scope, b"version", 0, version)
+            if count is None or not int(count) == found == known:
+                raise refusal(scope, b"lost", int(count or max(known, found)), found)
             if ttl != b"0":
                 self._touch(scope)
-            return entries, answer
+            return Log(found, entries, int(revision or 0), token)
         raise ConflictError(f"{scope.key} is deleted and written by others all the time")
 
     def _touch(self, scope: Scope, *, tensors: bool = False) -> None:
@@ -345,5 +382,9 @@ class RedisStore(Store):
                 self._link.script(scripts.LIST_TENSORS, keys, [self._ttl_ms])
 
 
-def _or_any(limit: int | None) -> int:
-    return -1 if limit is None else limit
+def _room(quota: Quota | None) -> tuple[int, int]:
+    """Messages and bytes that a scope may have; -1: any."""
+    limits = quota or Quota()
+    of_scope = (limits.scope_messages, limits.scope_bytes)
+    messages, held = (-1 if limit is None else limit for limit in of_scope)
+    return messages, held

@@ -9,6 +9,10 @@ next append to a scope puts right what is wrong with its count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vist2_memory.errors import StoreUnavailableError, Vist2Error
 from vist2_memory.store.base import Quota, Scope, StoreUsage
 from vist2_memory.store.quotas import Size, limits_namespace
 from vist2_memory.store.redis import scripts
@@ -25,7 +29,7 @@ class Usage:
 
     def reserve(self, scope: Scope, quota: Quota | None, more: Size) -> Size | None:
         """Reserve ``more`` for the scope; what the namespace holds, if there is no room for it."""
-        if not limits_namespace(quota) or not more.messages:
+        if not limits_namespace(quota) or not more.grows:
             return None
         assert quota is not None
         if scope.namespace not in self._counted:
@@ -38,9 +42,18 @@ class Usage:
             done, held = self._run("reserve", scope, more, limits)
         return None if done else held
 
-    def release(self, scope: Scope, more: Size) -> None:
-        """Take back what `reserve` did."""
-        self._run("add", scope, Size(-more.messages, -more.bytes))
+    @contextmanager
+    def reserved(self, scope: Scope, quota: Quota | None, more: Size) -> Iterator[Size | None]:
+        """`reserve`, and take it back where nothing was written within."""
+        full = self.reserve(scope, quota, more)
+        try:
+            yield full
+        except StoreUnavailableError:
+            raise  # it may have been written: the reservation stays until all is counted
+        except Vist2Error:
+            if limits_namespace(quota) and more.grows and full is None:
+                self._run("add", scope, Size() - more)
+            raise
 
     def settle(self, scope: Scope, size: Size) -> None:
         """The scope holds ``size``."""
