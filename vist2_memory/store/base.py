@@ -101,11 +101,15 @@ class ScopeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
+    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model.
+
+    ``outbox``: answers that were kept on this machine for it.
+    """
 
     messages: int = 0
     chunks: int = 0
     tensors: int = 0
+    outbox: int = 0
 
 
 class MemoryStore(ABC):
@@ -176,6 +180,11 @@ class Store(MemoryStore, TokenStore):
     @abstractmethod
     def describe(self) -> str:
         """The store's URL, without user and password."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from others: the same for all that open it by the same URL."""
+        return self.describe()
 
     def __enter__(self) -> Self:
         return self
