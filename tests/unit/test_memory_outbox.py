@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
 import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from tests.support.memories import engine_of, said
 from tests.support.plain import FailingStore, PlainEngine
 from vist2_memory import Session, VisualMemory
+from vist2_memory.cli import app, diagnosis
 from vist2_memory.errors import (
     AnswerNotLoggedError,
     LogLostError,
     StoreFormatError,
     StoreUnavailableError,
 )
-from vist2_memory.store import Scope
+from vist2_memory.store import Scope, open_store
 from vist2_memory.store.outbox import Outbox, default_path
 from vist2_memory.types import Finished, Message
 
@@ -421,3 +424,42 @@ def test_an_outbox_that_was_deleted_is_made_again(store: FailingStore, file: Pat
     assert said(memory.session("a")) == [("user", QUESTION)]
     ask_while_away(memory.session("b"), store)
     assert len(Outbox(file).entries()) == 1
+
+
+# The command line
+
+
+def test_the_command_line_lists_replays_and_discards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/memory.db"
+    monkeypatch.setenv("VIST2_OUTBOX", str(tmp_path / "outbox.db"))
+    monkeypatch.setenv("VIST2_STORE", url)
+
+    def vist2(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["outbox", *arguments])
+
+    assert json.loads(vist2("list", "--json").stdout) == []
+    question = Message("user", QUESTION, id="t1:q", turn="t1")
+    with open_store(url) as store:
+        scope = Scope("default", "session", "a")
+        store.append(scope, [question])
+        for turn, text in (("t1", ANSWER), ("t1", "Tom, \x1b[31mred.")):
+            answer = Message("assistant", text, id=f"{turn}:a", turn=turn)
+            Outbox(tmp_path / "outbox.db").keep(store.identity, scope, question, answer)
+        assert "waits for its store" in vist2("list").stdout
+        checks = {check.name: check for check in diagnosis.run_checks(url, "pages:openai")}
+        assert "2 wait for sqlite:///" in checks["outbox"].detail
+        first = vist2("replay", "--json")
+        assert json.loads(first.stdout) == {"logged": 1, "waiting": 0, "aside": 1}
+        assert first.exit_code == 1
+        assert [message.text for message in store.read(scope)] == [QUESTION, ANSWER]
+        [left] = json.loads(vist2("list", "--json").stdout)
+        assert (left["number"], left["session"]) == (2, "a")
+        assert "another answer to its turn" in left["aside"]
+        assert "\x1b" not in vist2("list").stdout
+        assert vist2("discard", "2").exit_code == 0
+        assert vist2("discard", "2").exit_code == 2
+        assert vist2("replay").exit_code == 0
+    monkeypatch.setenv("VIST2_OUTBOX", "none")
+    assert vist2("list").exit_code == 2

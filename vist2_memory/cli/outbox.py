@@ -7,11 +7,8 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from vist2_memory.cli.common import AsJson, Namespace, StoreURL, emit, printable, show
+from vist2_memory.cli.common import AsJson, Namespace, StoreURL, emit, show
 from vist2_memory.errors import InvalidInputError, StoreFormatError
 from vist2_memory.memory import VisualMemory
 from vist2_memory.store.outbox import Kept, Outbox, default_path
@@ -26,16 +23,12 @@ def list_answers(as_json: AsJson = False) -> None:
     if as_json:
         emit([_entry(kept) for kept in entries])
         return
-    table = Table("number", "kept", "store", "namespace", "session", "state", "answer", box=None)
     for kept in entries:
         day = datetime.fromtimestamp(kept.kept).astimezone().strftime("%Y-%m-%d %H:%M")
-        where = (kept.store, kept.scope.namespace, kept.scope.name)
         state = f"cannot be logged: {kept.aside}" if kept.aside else "waits for its store"
-        cells = (*where, state, _text(kept)[:200])
-        table.add_row(
-            str(kept.number), day, *(Text(printable(cell), overflow="fold") for cell in cells)
-        )
-    Console().print(table)
+        where = f"session {kept.scope.name!r} of {kept.scope.namespace!r} in {kept.store}"
+        show(f"{kept.number}  {day}  {where}, {state}")
+        show(f"    {_text(kept)[:200]!r}")
 
 
 @app.command("replay")

@@ -23,6 +23,7 @@ import platformdirs
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store.base import Scope
 from vist2_memory.store.records import from_record, to_records
+from vist2_memory.store.sqlite import turn_into_wal
 from vist2_memory.types import Message
 
 APPLICATION_ID = 0x564F5554
@@ -209,7 +210,7 @@ class Outbox:
             connection.execute(f"PRAGMA {pragma}")
         if self._version(connection) == SCHEMA_VERSION:
             return
-        connection.execute("PRAGMA journal_mode=WAL")
+        turn_into_wal(connection, _BUSY_TIMEOUT)
         connection.execute("BEGIN IMMEDIATE")
         if self._version(connection) == 0:
             connection.execute(_SCHEMA)

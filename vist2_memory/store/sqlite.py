@@ -289,7 +289,7 @@ class SQLiteStore(Store):
                 self._connection.execute(f"PRAGMA {pragma}")
             if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self._check_schema()  # never turn another program's file into WAL
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                turn_into_wal(self._connection, self._busy_timeout)
             self._connection.execute("BEGIN IMMEDIATE")
             if self._check_schema() == 0:
                 for statement in _SCHEMA.split(";"):
@@ -318,6 +318,22 @@ class SQLiteStore(Store):
                 "Use the release that wrote it, or a newer one."
             )
         return int(version)
+
+
+def turn_into_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Have the file in WAL mode; for this alone SQLite does not wait for others by itself.
+
+    ``patience``: seconds to try before ``sqlite3.OperationalError``.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _create_file(path: Path) -> None:
