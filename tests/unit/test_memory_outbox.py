@@ -101,6 +101,30 @@ def test_the_next_question_stands_after_the_answer_that_was_kept(
     assert [text for _, text in said(session)] == [QUESTION, ANSWER, "Really?", "Yes."]
 
 
+def test_nothing_is_written_before_an_answer_that_waits(
+    store: FailingStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = opened(store, file)
+    session = memory.session("a")
+    ask_while_away(session, store)
+    store.broken.clear()
+    real = store.append
+
+    def refusing(scope: Scope, messages: list[Message], *, expected: int | None = None) -> int:
+        if messages[0].role == "assistant":
+            raise StoreUnavailableError("no room for long messages")
+        return real(scope, messages, expected=expected)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "append", refusing)
+        for write in (session.add, lambda _, text: session.ask(text)):
+            with pytest.raises(StoreUnavailableError, match="no room"):
+                write("user", "And then?")
+        assert said(session) == [("user", QUESTION)]
+    session.add("user", "And then?")
+    assert [text for _, text in said(session)] == [QUESTION, ANSWER, "And then?"]
+
+
 def test_another_memory_replays_when_it_opens(store: FailingStore, file: Path) -> None:
     ask_while_away(opened(store, file).session("a"), store)
     waiting = opened(store, file)  # opens all the same
@@ -413,6 +437,21 @@ def test_a_file_that_is_no_outbox_is_refused_and_left_as_it_is(
     with pytest.raises(StoreFormatError, match=r"the outbox .* cannot be used"):
         VisualMemory.open(f"sqlite:///{tmp_path}/m.db", model=PlainEngine(), outbox=path)
     assert path.read_bytes() == before
+
+
+def test_what_is_kept_twice_is_there_once_and_another_file_in_its_place_is_seen(
+    file: Path,
+) -> None:
+    question = Message("user", QUESTION, id="q")
+    outbox = Outbox(file)
+    scope = Scope("n", "session", "s")
+    for _ in range(2):
+        outbox.keep("store", scope, question, Message("assistant", ANSWER, id="a"))
+    assert [kept.id for kept in outbox.entries()] == ["a"]
+    for path in file.parent.iterdir():
+        path.unlink()
+    Outbox(file).keep("store", scope, question, Message("assistant", "Tom.", id="b"))
+    assert [kept.id for kept in outbox.entries()] == ["b"]
 
 
 def test_an_outbox_that_was_deleted_is_made_again(store: FailingStore, file: Path) -> None:

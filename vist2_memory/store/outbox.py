@@ -22,8 +22,8 @@ import platformdirs
 
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store.base import Scope
+from vist2_memory.store.files import make_private, turn_into_wal
 from vist2_memory.store.records import from_record, to_records
-from vist2_memory.store.sqlite import turn_into_wal
 from vist2_memory.types import Message
 
 APPLICATION_ID = 0x564F5554
@@ -45,11 +45,15 @@ _COLUMNS = "number, store, scope, question, asked, id, digest, data, kept, aside
 
 
 def default_path() -> Path | None:
-    """``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder; None where it is ``none``."""
+    """``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder.
+
+    None where ``VIST2_OUTBOX`` is ``none``, or the user has no home folder.
+    """
     named = os.environ.get("VIST2_OUTBOX")
     if named:
         return None if named.lower() == OFF else Path(named)
-    return platformdirs.user_state_path("vist2", appauthor=False) / "outbox.db"
+    folder = platformdirs.user_state_path("vist2", appauthor=False)
+    return None if folder.parts[0] == "~" else folder / "outbox.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +182,10 @@ class Outbox:
     def _connect(self, create: bool) -> sqlite3.Connection | None:
         if create:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            make_private(self.path)
         try:
             found = os.stat(self.path)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):  # so nothing of ours
             self._drop_connection()
             return None
         opened = (os.getpid(), found.st_ino)

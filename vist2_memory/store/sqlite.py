@@ -33,6 +33,7 @@ from vist2_memory.store.base import (
     validated_after,
     validated_name,
 )
+from vist2_memory.store.files import make_private, turn_into_wal
 from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
 from vist2_memory.types import Message
 
@@ -320,26 +321,9 @@ class SQLiteStore(Store):
         return int(version)
 
 
-def turn_into_wal(connection: sqlite3.Connection, patience: float) -> None:
-    """Have the file in WAL mode; for this alone SQLite does not wait for others by itself.
-
-    ``patience``: seconds to try before ``sqlite3.OperationalError``.
-    """
-    end = time.monotonic() + patience
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-
-
 def _create_file(path: Path) -> None:
-    """Conversations are private: the file is made before SQLite makes it readable to all."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_private(path)
     except FileNotFoundError:
         raise StoreUnavailableError(
             f"{path} cannot be opened: there is no folder {path.parent}; create it first"
