@@ -82,6 +82,9 @@ def test_an_answer_is_given_out_kept_and_logged_when_the_store_is_back(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with pytest.raises(StoreUnavailableError):
         session.ask("And then?")
+    with pytest.raises(StoreUnavailableError):
+        session.ask(QUESTION, turn="t1")  # not generated again
+    assert len(engine_of(memory).contexts) == 1
     store.broken.clear()
     assert said(session) == [("user", QUESTION), ("assistant", ANSWER)]
     again = session.ask(QUESTION, turn="t1")
