@@ -42,6 +42,7 @@ def test_a_process_that_is_killed_while_it_asks_loses_no_answer_that_it_gave(
         time.sleep(random.random() * 0.3)
         asking.kill()
         asking.join()
+        assert asking.exitcode == -9, "the process ended by itself"
         acknowledged = 0
         while True:
             try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.crashes import check_turns, turn, write_turns
+from tests.support.crashes import CHUNKS, check_turns, turn, write_turns
 from tests.support.redis_servers import started
 from vist2_memory.errors import LogLostError, StoreUnavailableError
 from vist2_memory.store import Scope, open_store
@@ -33,6 +33,7 @@ def test_a_writer_that_is_killed_leaves_whole_turns_and_whole_tensors(
     processes.set_forkserver_preload(["tests.support.crashes", "vist2_memory.store.redis"])
     draw = random.Random()
     namespace = f"killed {time.time_ns()}"
+    tensors = broken_off = 0
     with open_store(url) as store:
         for run in range(-(-request.config.getoption("--kills") // 3)):
             name = str(run)
@@ -44,6 +45,7 @@ def test_a_writer_that_is_killed_leaves_whole_turns_and_whole_tensors(
             time.sleep(draw.random() * 0.05)
             process.kill()
             process.join()
+            assert process.exitcode == -9, "the writer ended by itself"
             acknowledged = 0
             while True:
                 try:
@@ -52,12 +54,16 @@ def test_a_writer_that_is_killed_leaves_whole_turns_and_whole_tensors(
                     break
             reader.close()
             scope = Scope(namespace, "session", name)
-            check_turns(store, scope, acknowledged)
+            found = check_turns(store, scope, acknowledged)
+            tensors += found
+            broken_off += found < CHUNKS * store.count(scope) // 2
             # Another goes on where the one that was killed stopped, and all of it can be deleted.
             turns = store.count(scope) // 2
             assert store.append(scope, turn(turns), expected=2 * turns) == 2 * turns + 2
             assert store.delete(scope).messages == 2 * turns + 2
         assert store.scopes(namespace, "session") == []
+    assert tensors > 0
+    assert broken_off > 0  # else no writer was killed in the middle of a turn
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
