@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from tests.support.plain import PlainEngine
 from vist2_memory import VisualMemory
 from vist2_memory.errors import StoreError, StoreUnavailableError
 from vist2_memory.memory.recollection import recollect
-from vist2_memory.store import Scope, Store, open_store
+from vist2_memory.store import InMemoryStore, Scope, Store, open_store
 from vist2_memory.types import Message
 
 QUESTION, ANSWER = "What is number {}?", "It is {}, you told me so."
@@ -44,11 +45,11 @@ def break_often(store: Store) -> None:
     """Most appends fail from now on: before they wrote, or after."""
     append = store.append
 
-    def failing(scope: Scope, messages: Sequence[Message], *, expected: int | None = None) -> int:
+    def failing(scope: Scope, messages: Sequence[Message], **seen: Any) -> int:
         luck = random.random()
         if luck < 0.45:
             raise StoreUnavailableError("the store is away")
-        count = append(scope, messages, expected=expected)
+        count = append(scope, messages, **seen)
         if luck < 0.6:
             raise StoreUnavailableError("the acknowledgement was lost")
         return count
@@ -91,7 +92,7 @@ def keep_one(outbox: Path, number: int, go: Connection) -> None:
     go.recv()
     question = Message("user", "What?", id=f"{number}:q")
     answer = Message("assistant", f"Number {number}.", id=f"{number}:a")
-    Outbox(outbox).keep("store", Scope("n", "session", "s"), question, answer)
+    Outbox(outbox).keep(InMemoryStore(), Scope("n", "session", "s"), question, answer)
 
 
 def write_together(url: str, namespace: str, who: int, turns: int, go: Connection) -> None:

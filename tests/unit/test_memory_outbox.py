@@ -113,10 +113,10 @@ def test_nothing_is_written_before_an_answer_that_waits(
     store.broken.clear()
     real = store.append
 
-    def refusing(scope: Scope, messages: list[Message], *, expected: int | None = None) -> int:
+    def refusing(scope: Scope, messages: list[Message], **seen: int) -> int:
         if messages[0].role == "assistant":
             raise StoreUnavailableError("no room for long messages")
-        return real(scope, messages, expected=expected)
+        return real(scope, messages, **seen)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "append", refusing)
@@ -144,8 +144,8 @@ def test_an_answer_that_was_written_without_being_acknowledged_is_not_doubled(
     session = memory.session("a")
     real = store.append
 
-    def lossy(scope: Scope, messages: list[Message], *, expected: int | None = None) -> int:
-        real(scope, messages, expected=expected)
+    def lossy(scope: Scope, messages: list[Message], **seen: int) -> int:
+        real(scope, messages, **seen)
         raise StoreUnavailableError("the acknowledgement was lost")
 
     events = session.stream(QUESTION)
@@ -289,6 +289,50 @@ def test_a_record_of_another_release_is_kept_aside_and_stops_nothing(
     assert "schema version 9" in memory.outbox.entries()[0].aside
 
 
+def test_an_answer_whose_question_was_edited_is_kept_aside(store: FailingStore, file: Path) -> None:
+    memory = opened(store, file)
+    session = memory.session("a")
+    ask_while_away(session, store)
+    store.broken.clear()
+    other = opened(store, None).session("a")
+    other.edit("t1:q", "What is my dog called?")
+    conflict(memory, "it was edited")
+    assert said(session) == [("user", "What is my dog called?")]
+
+
+def test_an_answer_given_again_that_cannot_be_logged_is_in_the_error(
+    store: FailingStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened(store, file, ANSWER, "Tom.").session("a")
+    session.ask(QUESTION)
+
+    def away(*_: object, **__: object) -> int:
+        raise StoreUnavailableError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "rewrite", away)
+        with pytest.raises(AnswerNotLoggedError, match=r"old one stands.*is away") as caught:
+            session.regenerate()
+    assert caught.value.text == "Tom."
+    assert [text for _, text in said(session)] == [QUESTION, ANSWER]
+
+
+def test_what_a_store_hides_is_hidden_in_the_outbox_too(file: Path) -> None:
+    class Hiding(FailingStore):
+        def seal(self, scope: Scope, data: bytes) -> bytes:
+            return bytes(255 - byte for byte in data)
+
+        def unseal(self, scope: Scope, data: bytes) -> bytes:
+            return self.seal(scope, data)
+
+    store = Hiding()
+    memory = opened(store, file)
+    ask_while_away(memory.session("a"), store)
+    assert not any(b"Miso" in path.read_bytes() for path in file.parent.iterdir())
+    store.broken.clear()
+    assert said(memory.session("a")) == [("user", QUESTION), ("assistant", ANSWER)]
+
+
 # Deleting
 
 
@@ -319,7 +363,7 @@ def test_a_session_that_is_deleted_while_it_answers_stays_deleted(
     *_, end = events
     assert isinstance(end, Finished)
     assert end.text == ANSWER
-    assert "deleted meanwhile" in end.degraded[0]
+    assert "taken back meanwhile" in end.degraded[0]
     assert session.messages() == []
     assert not file.exists()
 
@@ -395,7 +439,7 @@ def test_a_log_that_is_damaged_keeps_the_answer(
         raise LogLostError("1 of 2 messages")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "read", lost)
+        patch.setattr(store, "snapshot", lost)
         *_, end = events
         assert isinstance(end, Finished)
         assert "1 of 2 messages" in end.degraded[0]
@@ -443,17 +487,18 @@ def test_a_file_that_is_no_outbox_is_refused_and_left_as_it_is(
 
 
 def test_what_is_kept_twice_is_there_once_and_another_file_in_its_place_is_seen(
+    store: FailingStore,
     file: Path,
 ) -> None:
     question = Message("user", QUESTION, id="q")
     outbox = Outbox(file)
     scope = Scope("n", "session", "s")
     for _ in range(2):
-        outbox.keep("store", scope, question, Message("assistant", ANSWER, id="a"))
+        outbox.keep(store, scope, question, Message("assistant", ANSWER, id="a"))
     assert [kept.id for kept in outbox.entries()] == ["a"]
     for path in file.parent.iterdir():
         path.unlink()
-    Outbox(file).keep("store", scope, question, Message("assistant", "Tom.", id="b"))
+    Outbox(file).keep(store, scope, question, Message("assistant", "Tom.", id="b"))
     assert [kept.id for kept in outbox.entries()] == ["b"]
 
 
@@ -488,7 +533,7 @@ def test_the_command_line_lists_replays_and_discards(
         store.append(scope, [question])
         for turn, text in (("t1", ANSWER), ("t1", "Tom, \x1b[31mred.")):
             answer = Message("assistant", text, id=f"{turn}:a", turn=turn)
-            Outbox(tmp_path / "outbox.db").keep(store.identity, scope, question, answer)
+            Outbox(tmp_path / "outbox.db").keep(store, scope, question, answer)
         assert "waits for its store" in vist2("list").stdout
         checks = {check.name: check for check in diagnosis.run_checks(url, "pages:openai")}
         assert "2 wait for sqlite:///" in checks["outbox"].detail

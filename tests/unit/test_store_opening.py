@@ -121,9 +121,9 @@ def test_a_database_of_a_later_release_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     SQLiteStore(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(StoreFormatError, match="schema version 2; this release reads 1"):
+    with pytest.raises(StoreFormatError, match="schema version 3; this release reads 1 to 2"):
         SQLiteStore(path)
 
 
@@ -173,6 +173,15 @@ def test_deleted_text_is_gone_from_the_files(tmp_path: Path) -> None:
         store.append(SCOPE, [SAID])
         assert any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
         store.delete(SCOPE)
+        assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_text_that_was_edited_away_is_gone_from_the_files(tmp_path: Path) -> None:
+    with SQLiteStore(tmp_path / "memory.db") as store:
+        store.append(SCOPE, [SAID])
+        store.rewrite(
+            SCOPE, 0, [Message("user", "Hm.", id="m1")], expected=1, last="m1", revision=0
+        )
         assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
 
 

@@ -56,19 +56,20 @@ def replay(store: Store, outbox: Outbox, scope: Scope, *, aside: bool = False) -
 def _log(store: Store, kept: Kept) -> str:
     """Log the answer; why it cannot be logged, if so."""
     try:
-        answer = kept.answer()
+        answer = kept.answer(store)
     except StoreFormatError as error:
         return str(error)
     for attempt in range(_ATTEMPTS):
         time.sleep(0.002 * attempt)
-        log = store.read(kept.scope)
+        seen = store.snapshot(kept.scope)
+        log = seen.messages
         if any(message.id == kept.id and _digest(message) == kept.digest for message in log):
             return ""
         why = _against(log, kept, answer)
         if why:
             return why
         try:
-            store.append(kept.scope, [answer], expected=len(log))
+            store.append(kept.scope, [answer], expected=len(log), revision=seen.revision)
         except ConflictError:
             continue
         return ""
@@ -84,9 +85,9 @@ def _against(log: Sequence[Message], kept: Kept, answer: Message) -> str:
         return "the session was deleted before the answer could be logged"
     question = next((m for m in log if m.id == kept.question), None)
     if question is None:
-        return "its question is not in the log any more: it was taken back, edited or lost"
+        return "its question is not in the log any more: it was taken back or lost"
     if _digest(question) != kept.asked:
-        return "its question is another one in the log"
+        return "its question is another one in the log: it was edited"
     for message in log:
         if message.id == answer.id or (
             answer.turn and message.turn == answer.turn and message.role == answer.role

@@ -21,7 +21,7 @@ from typing import Any
 import platformdirs
 
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
-from vist2_memory.store.base import Scope
+from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.files import make_private, turn_into_wal
 from vist2_memory.store.records import from_record, to_records
 from vist2_memory.types import Message
@@ -76,9 +76,13 @@ class Kept:
     aside: str
     """Why it cannot be logged; empty while it waits for its store."""
 
-    def answer(self) -> Message:
-        """The answer; raises `StoreFormatError` for a record that this release cannot read."""
-        return from_record(self.data, self.scope, self.number)
+    def answer(self, store: Store | None = None) -> Message:
+        """The answer; raises `StoreFormatError` for a record that this release cannot read.
+
+        ``store`` opens what it sealed.
+        """
+        data = self.data if store is None else store.unseal(self.scope, self.data)
+        return from_record(data, self.scope, self.number)
 
 
 class Outbox:
@@ -95,7 +99,7 @@ class Outbox:
         self._opened: tuple[int, int] = (0, 0)  # by which process, and which file
         self._inherited: list[sqlite3.Connection] = []
 
-    def keep(self, store: str, scope: Scope, question: Message, answer: Message) -> None:
+    def keep(self, store: Store, scope: Scope, question: Message, answer: Message) -> None:
         """Keep the answer to ``question`` for ``store``; once, however often it is called.
 
         Raises `InvalidMessageError` for an answer that no store could take.
@@ -108,8 +112,8 @@ class Outbox:
                 "INSERT OR IGNORE INTO answers "
                 "(store, scope, question, asked, id, digest, data, kept) VALUES (?,?,?,?,?,?,?,?)",
                 (
-                    *(store, scope.key, asked.id, asked.digest),
-                    *(record.id, record.digest, record.data, time.time()),
+                    *(store.identity, scope.key, asked.id, asked.digest),
+                    *(record.id, record.digest, store.seal(scope, record.data), time.time()),
                 ),
             )
 
