@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         StoreFormatError,
         StoreUnavailableError,
         StoreURLError,
+        StoreWarning,
         Vist2Error,
     )
     from vist2_memory.memory import Collection, Document, Session, VisualMemory
@@ -59,6 +60,7 @@ _HOMES = {
         "StoreFormatError",
         "StoreURLError",
         "StoreUnavailableError",
+        "StoreWarning",
         "Vist2Error",
     ),
     "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
@@ -101,6 +103,7 @@ __all__ = [
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "StoreWarning",
     "TextDelta",
     "Timing",
     "Usage",

@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.sentinel import Sentinel as SentinelClient
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client
+from tests.support.backends import Backend, InMemory, Joined, Redis, SQLite, cluster_client
 
 REDIS = [
     "redis",
@@ -20,7 +20,7 @@ REDIS = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite", *REDIS])
+@pytest.fixture(params=["memory", "sqlite", "joined", *REDIS])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -28,7 +28,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS])
+@pytest.fixture(params=["sqlite", "joined", *REDIS])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -56,6 +56,8 @@ def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
         return InMemory()
     if request.param == "sqlite":
         return SQLite(folder / "memory.db")
+    if request.param == "joined":
+        return Joined(SQLite(folder / "memory.db"), redis_of(request, "redis"))
     return redis_of(request, request.param)
 
 

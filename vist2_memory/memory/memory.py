@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+import warnings
 from collections import deque
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +20,12 @@ from vist2_memory.errors import (
     InvalidInputError,
     StoreFormatError,
     StoreUnavailableError,
+    StoreWarning,
 )
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
-from vist2_memory.store import open_store
+from vist2_memory.store import JoinedStore, open_store
 from vist2_memory.store.base import Scope, ScopeInfo, Store
 from vist2_memory.types import Message
 
@@ -54,13 +56,14 @@ class VisualMemory:
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
-        self._owns_store = True
+        self._opened: list[Store] = []  # what is closed with this memory
 
     @classmethod
     def open(
         cls,
         url: str | Store | None = None,
         *,
+        tensors: str | Store | None = None,
         model: str | Path | Engine | None = None,
         namespace: str = "default",
         ratio: float | None = None,
@@ -71,7 +74,8 @@ class VisualMemory:
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
         ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
-        ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name, a folder with a
+        ``VIST2_STORE``, or a SQLite file here). ``tensors``: another place for the visual tokens
+        alone, which may be lost: a Redis that evicts keys when it is full. ``model``: a bundled model's name, a folder with a
         VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
         (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
         ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
@@ -79,7 +83,8 @@ class VisualMemory:
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
         forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
         one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
-        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered.
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered. Warns
+        (``StoreWarning``) of a server that may evict logs, and of tensors that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -93,12 +98,19 @@ class VisualMemory:
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
-        if isinstance(url, Store):
-            memory = cls(url, model, namespace, device, ratio)
-            memory._owns_store = False
-            return memory
-        store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        return cls(store, model, namespace, device, ratio)
+        opened: list[Store] = []
+        try:
+            store = _open(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl, opened)
+            if tensors is not None:
+                store = JoinedStore(store, _open(tensors, ttl, opened, away=True))
+        except BaseException:
+            for part in opened:
+                part.close()
+            raise
+        _warn_of_eviction(store)
+        memory = cls(store, model, namespace, device, ratio)
+        memory._opened = opened
+        return memory
 
     @property
     def engine(self) -> Engine:
@@ -151,8 +163,8 @@ class VisualMemory:
 
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
-        if self._owns_store:
-            self.store.close()
+        for store in self._opened:
+            store.close()
         if self._engine is not None and self._engine is not self._model:
             self._engine.close()
 
@@ -181,6 +193,23 @@ class VisualMemory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _open(place: str | Store, ttl: int | None, opened: list[Store], away: bool = False) -> Store:
+    """The store at ``place``; one that is opened for it is put into ``opened``."""
+    if isinstance(place, Store):
+        return place
+    opened.append(open_store(place, ttl=ttl, away=away))
+    return opened[-1]
+
+
+def _warn_of_eviction(store: Store) -> None:
+    try:
+        risk = store.eviction()
+    except StoreUnavailableError:
+        return  # a client that was passed in: whoever uses the log first is told
+    if risk is not None:
+        warnings.warn(risk, StoreWarning, stacklevel=3)
 
 
 def _page_engine(model: str | Path) -> Engine | None:

@@ -177,6 +177,20 @@ class Store(MemoryStore, TokenStore):
     def describe(self) -> str:
         """The store's URL, without user and password."""
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        """Count as a use of the scope and of these tensors: what expires then ends later.
+
+        Reading is a use; a store that can do with less overrides this.
+        """
+        self.get_many(scope, fingerprint, chunk_ids)
+
+    def eviction(self) -> str | None:
+        """How this place may lose a log by itself, in words with what to do; None if it does not.
+
+        Asks the server, where there is one.
+        """
+        return None
+
     def __enter__(self) -> Self:
         return self
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -24,7 +25,9 @@ from vist2_memory.errors import (
     LogLostError,
     StoreError,
     StoreFormatError,
+    StoreUnavailableError,
     StoreURLError,
+    StoreWarning,
 )
 from vist2_memory.store.base import (
     Deleted,
@@ -37,7 +40,7 @@ from vist2_memory.store.base import (
 )
 from vist2_memory.store.deadline import deadline as within
 from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
-from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis import eviction, scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.servers import Servers
@@ -102,10 +105,11 @@ class RedisStore(Store):
         self._index = Index(self._link, replicas)
 
     @classmethod
-    def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
+    def from_url(cls, url: str, *, ttl: int | None = None, away: bool = False) -> Self:
         """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
 
-        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class.
+        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class. ``away``: where
+        nobody answers, that is only a `StoreWarning`.
         """
         store = cls.__new__(cls)
         try:
@@ -127,9 +131,11 @@ class RedisStore(Store):
             store._link.check()
         except TypeError as error:
             raise StoreURLError(f"the URL of the store has an unknown option: {error}") from None
-        except StoreError:
-            store.close()
-            raise
+        except StoreUnavailableError as error:
+            if not away:
+                store.close()
+                raise
+            warnings.warn(f"{error} (tried again when it is used)", StoreWarning, stacklevel=2)
         return store
 
     @_bounded
@@ -219,8 +225,9 @@ class RedisStore(Store):
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
         self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         messages, *flags = gone
-        chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
-        return Deleted(messages, len(chunks), sum(flags))
+        tensors = [key for key, was in zip(tensors, flags, strict=True) if was]
+        tensors += self._unlink(eviction.unlisted(self._link, scope, tensors))
+        return Deleted(messages, len({key.rpartition(":")[2] for key in tensors}), len(tensors))
 
     def close(self) -> None:
         self._link.close()
@@ -271,6 +278,21 @@ class RedisStore(Store):
         self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
 
+    @_bounded
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        if not self.ttl:
+            return
+        names = (scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids)
+        keys = [scripts.tensor_key(scope, name) for name in names]
+        for start in range(0, len(keys), 1024):
+            some = keys[start : start + 1024]
+            self._link.run(some[0], *(("PEXPIRE", key, self._ttl_ms) for key in some))
+        self._touch(scope, tensors=bool(keys))
+
+    @_bounded
+    def eviction(self) -> str | None:
+        return eviction.risk(self._link, expires=bool(self.ttl))
+
     def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
         try:
@@ -287,6 +309,13 @@ class RedisStore(Store):
     @property
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
+
+    def _unlink(self, keys: Sequence[str]) -> list[str]:
+        """Those of ``keys``, all of one scope, that were there."""
+        if not keys:
+            return []
+        gone = self._link.run(keys[0], *(("UNLINK", key) for key in keys))
+        return [key for key, was in zip(keys, gone, strict=True) if was]
 
     def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
         head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
