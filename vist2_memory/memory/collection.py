@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.recollection import Recollection, prepare, recollect
+from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.chunking import chunk_id
@@ -60,7 +60,7 @@ class Collection:
         new = 0
         for done, entry in enumerate(entries, 1):
             new += self._add(entry)
-            prepare(self._memory.store, self._memory.engine, self.scope, self._cut(entry.text))
+            self._memory.tensors.prepare(self._memory.engine, self.scope, self._cut(entry.text))
             progress(done)
         return new
 
@@ -87,10 +87,12 @@ class Collection:
 
     def recollect(self, chunks: Sequence[Chunk]) -> Recollection:
         """The visual tokens of ``chunks``, which are this collection's."""
-        return recollect(self._memory.store, self._memory.engine, self.scope, chunks)
+        return self._memory.tensors.recollect(self._memory.engine, self.scope, chunks)
 
     def delete(self) -> Deleted:
         """Delete the collection, texts and tensors; what was deleted, in counts."""
+        self._memory.tensors.flush(self.scope)
+        self._memory.tensors.forget(self.scope)
         return self._memory.store.delete(self.scope)
 
     async def aadd_documents(self, documents: Iterable[str | Document], **options: Any) -> int:

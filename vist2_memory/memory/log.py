@@ -21,13 +21,21 @@ class SessionLog:
     """The log under ``scope``, cut for the engine that ``engine`` gives when it is first needed.
 
     ``lock`` is held through every call; who needs two calls to see the same log holds it too.
+    ``forget`` is called when the log is deleted, here or elsewhere.
     """
 
-    def __init__(self, store: Store, engine: Callable[[], Engine], scope: Scope) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Callable[[], Engine],
+        scope: Scope,
+        forget: Callable[[Scope], None] = lambda scope: None,
+    ) -> None:
         self.store = store
         self.scope = scope
         self.lock = threading.RLock()
         self._engine = engine
+        self._forget = forget
         self._known: Transcript | None = None
 
     def messages(self) -> list[Message]:
@@ -38,6 +46,7 @@ class SessionLog:
         """Delete the log and the tensors of all models."""
         with self.lock:
             self._known = None
+            self._forget(self.scope)
             return self.store.delete(self.scope)
 
     def refresh(self) -> Transcript:
@@ -50,6 +59,7 @@ class SessionLog:
             new = self.store.read(self.scope, after=max(0, len(known) - 1))
             if known and (not new or new[0].id != known[-1].id):
                 self._known = None  # deleted, and perhaps begun anew, by another process
+                self._forget(self.scope)
                 self._check_not_rolled_back(known)
                 return self.refresh()
             self._known.take(new[1:] if known else new)

@@ -22,7 +22,10 @@ from vist2_memory.errors import (
     StoreUnavailableError,
     StoreWarning,
 )
+from vist2_memory.memory.behind import WriteBehind
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.lately import LatelyUsed
+from vist2_memory.memory.recollection import Tensors
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store import JoinedStore, open_store
@@ -30,6 +33,8 @@ from vist2_memory.store.base import Scope, ScopeInfo, Store
 from vist2_memory.types import Message
 
 DEFAULT_STORE = "sqlite:///vist2.db"
+CACHE_BYTES = 256 * 2**20
+"""Of visual tokens, that a memory holds beside its store."""
 
 
 class VisualMemory:
@@ -45,9 +50,11 @@ class VisualMemory:
         namespace: str,
         device: str | None,
         ratio: float | None,
+        cache_bytes: int,
     ):
         """Use :meth:`open`."""
         self.store = store
+        self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
@@ -69,20 +76,24 @@ class VisualMemory:
         ratio: float | None = None,
         ttl: int | None = None,
         device: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
         ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
         ``VIST2_STORE``, or a SQLite file here). ``tensors``: another place for the visual tokens
-        alone, which may be lost: a Redis that evicts keys when it is full. ``model``: a bundled model's name, a folder with a
-        VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
-        (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
-        ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
-        how many text tokens a visual token stands for, one that a VIST2 model was trained on
-        (default: the model's own choice). ``ttl``: seconds after which an unused session is
-        forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
-        one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
+        alone, which may be lost, such as a Redis that evicts keys when it is full. ``model``: a
+        bundled model's name, a folder with a VIST2 checkpoint or a vision-language model, or the
+        id of one on the Hugging Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or
+        ``pages:`` and a provider, as in ``pages:openai``, for a memory that is drawn and read by a
+        hosted model. ``ratio``: about how many text tokens a visual token stands for, one that a
+        VIST2 model was trained on (default: the model's own choice). ``ttl``: seconds after which
+        an unused session is forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``,
+        or a GPU if there is one). ``cache_bytes``: of visual tokens that were used lately, to be
+        held in this process beside the store; 0 for none.
+
+        Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered. Warns
         (``StoreWarning``) of a server that may evict logs, and of tensors that are out of reach.
         """
@@ -97,6 +108,8 @@ class VisualMemory:
                     "checkpoint has several: leave it out"
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
+        if cache_bytes < 0:
+            raise InvalidInputError(f"cache_bytes={cache_bytes} is not allowed: bytes, 0 or more")
         device = device or os.environ.get("VIST2_DEVICE") or None
         opened: list[Store] = []
         try:
@@ -108,7 +121,7 @@ class VisualMemory:
                 part.close()
             raise
         _warn_of_eviction(store)
-        memory = cls(store, model, namespace, device, ratio)
+        memory = cls(store, model, namespace, device, ratio, cache_bytes)
         memory._opened = opened
         return memory
 
@@ -161,8 +174,17 @@ class VisualMemory:
             self.store.append(session.scope, messages, expected=0)
         return session
 
+    def flush(self) -> None:
+        """Wait until the visual tokens of all that was said are written.
+
+        Messages are written when :meth:`Session.add` or an answer returns; only tensors follow.
+        What could not be written is told in ``degraded`` of the session's next answer.
+        """
+        self.tensors.flush()
+
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
+        self.flush()
         for store in self._opened:
             store.close()
         if self._engine is not None and self._engine is not self._model:

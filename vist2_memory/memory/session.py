@@ -23,7 +23,6 @@ from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import prepare, remember
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -51,7 +50,7 @@ class Session:
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._log = SessionLog(memory.store, lambda: memory.engine, scope)
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope, memory.tensors.forget)
 
     @property
     def id(self) -> str:
@@ -101,7 +100,7 @@ class Session:
             self._check_pinned(message)
             stored = self._log.append(message)
             new = self._log.refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
-            prepare(self._memory.store, self._memory.engine, self.scope, new)
+            self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
     def ask(
@@ -156,8 +155,8 @@ class Session:
             answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
             if answered is None:
-                store, engine = self._memory.store, self._memory.engine
-                assembled = assemble(store, engine, self.scope, state, include)
+                tensors, engine = self._memory.tensors, self._memory.engine
+                assembled = assemble(tensors, engine, self.scope, state, include)
             start, seen = state.tail_start, len(state.messages)
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
@@ -192,7 +191,9 @@ class Session:
 
     def delete(self) -> Deleted:
         """Delete the session, log and tensors; what was deleted, in counts."""
-        return self._log.delete()
+        with self._log.lock:
+            self._memory.tensors.flush(self.scope)  # so that what is deleted is counted
+            return self._log.delete()
 
     def export(self, path: Path | str) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -290,5 +291,7 @@ class Session:
                 if not any(message.id == answer.id for message in self._log.refresh().messages):
                     raise
                 return ["another answer to this turn was logged first; this one was not"]
-        visual = [event.visual for event in folded]
-        return remember(self._memory.store, self._memory.engine, self.scope, visual)
+            # Under the lock, and only what the log has: a session that was deleted stays deleted.
+            there = {chunk.id for chunk in self._log.refresh().chunks}
+            visual = [event.visual for event in folded if event.chunk.id in there]
+            return self._memory.tensors.remember(self._memory.engine, self.scope, visual)

@@ -108,8 +108,8 @@ class RedisStore(Store):
     def from_url(cls, url: str, *, ttl: int | None = None, away: bool = False) -> Self:
         """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
 
-        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class. ``away``: where
-        nobody answers, that is only a `StoreWarning`.
+        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class. ``away``: that
+        nobody answers is only a `StoreWarning`.
         """
         store = cls.__new__(cls)
         try:
