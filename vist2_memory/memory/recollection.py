@@ -119,7 +119,7 @@ class Tensors:
         if not tokens:
             return []
         fingerprint = engine.spec.fingerprint
-        data = {item.chunk_id: encode(item, scope) for item in tokens}
+        data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
         self._lately.put(scope, tokens)
         if self._behind is not None:
             self._behind.put(scope, fingerprint, data)

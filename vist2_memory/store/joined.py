@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Store
+from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Snapshot, Store
 from vist2_memory.types import Message
 
 
@@ -33,12 +33,32 @@ class JoinedStore(Store):
         self.log, self.tensors = log, tensors
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
-        return self.log.append(scope, messages, expected=expected)
+        return self.log.append(scope, messages, expected=expected, revision=revision)
 
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
-        return self.log.read(scope, after)
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        return self.log.rewrite(
+            scope, keep, messages, expected=expected, last=last, revision=revision, token=token
+        )
+
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        return self.log.snapshot(scope, after)
 
     def count(self, scope: Scope) -> int:
         return self.log.count(scope)
