@@ -30,6 +30,8 @@ MAX_NAME_BYTES = 1024
 
 def quoted(part: str) -> str:
     """``part`` in the characters A-Z a-z 0-9 . _ - and %, reversible, no two parts alike."""
+    if part.isascii() and part.isalnum():
+        return part
     return quote(part, safe="", encoding="utf-8", errors="strict").replace("~", "%7E")
 
 

@@ -41,7 +41,7 @@ def unlisted(link: Link, scope: Scope, listed: Sequence[str]) -> list[str]:
     names_key = scripts.names_key(scope)
     if _policy(_memory(link, names_key)) == "noeviction":
         return []
-    pattern = scripts.tensor_key(scope, "*")  # keys have no other character of patterns
+    [pattern] = scripts.tensor_keys(scope, "*")  # keys have no other character of patterns
     found: set[str] = set()
     cursor = 0
     while True:

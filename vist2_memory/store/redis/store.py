@@ -49,7 +49,9 @@ from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_u
 from vist2_memory.types import Message
 
 BATCH_BYTES = 8 * 2**20
-"""About how much is read or written in one round trip."""
+"""About how much is read in one round trip."""
+WRITE_BYTES = 2 * 2**20
+"""About how much is written in one transaction, which the server holds until it is whole."""
 DEADLINE = 5.0
 """Seconds that a call may take as a whole (``?deadline=`` in the URL)."""
 
@@ -102,6 +104,7 @@ class RedisStore(Store):
             raise ValueError(f"replicas={replicas!r} is not allowed: how many confirm, 0 or more")
         self.deadline = deadline
         self._replicas = replicas
+        self._fit: dict[str, int] = {}  # tensors of a fingerprint that one round trip reads
         self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
 
@@ -247,7 +250,7 @@ class RedisStore(Store):
         for _ in range(_ATTEMPTS):
             [members] = self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
-            tensors = [scripts.tensor_key(scope, name) for name in names]
+            tensors = scripts.tensor_keys(scope, names)
             keys = [*scripts.log_keys(scope), names_key, *tensors]
             gone = self._link.script(scripts.DELETE, keys, names)
             if gone:
@@ -267,16 +270,17 @@ class RedisStore(Store):
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
     ) -> list[bytes | None]:
-        keys = [scripts.tensor_key(scope, scripts.tensor_name(fingerprint, c)) for c in chunk_ids]
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
         values: list[bytes | None] = []
-        batch = 16  # tensors of a scope are much alike in size: the first few tell how many fit
+        # Tensors of a model are much alike in size: the first few tell how many fit.
+        batch = self._fit.get(fingerprint, 16)
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
             refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
             values += self._link.run(some[0], ("MGET", *some), *refresh)[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
-            batch = max(1, min(1024, fit))
+            batch = self._fit[fingerprint] = max(1, min(1024, fit))
         if keys:
             self._touch(scope, tensors=True)
         return values
@@ -286,12 +290,13 @@ class RedisStore(Store):
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
         for batch in _batches(items):
-            named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
+            names = scripts.tensor_names(fingerprint, (chunk for chunk, _ in batch))
+            keys = scripts.tensor_keys(scope, names)
             # In one transaction: a tensor that no list names could never be deleted.
             self._link.run(
                 names_key,
-                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
-                *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
+                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *names),
+                *(("SET", k, data, *expiry) for k, (_, data) in zip(keys, batch, strict=True)),
                 transaction=True,
             )
         if items:
@@ -301,9 +306,9 @@ class RedisStore(Store):
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         if not chunk_ids:
             return 0
-        names = [scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids]
+        names = scripts.tensor_names(fingerprint, chunk_ids)
         # In this order, and not in one round trip: a tensor that is there is always named.
-        keys = [scripts.tensor_key(scope, name) for name in names]
+        keys = scripts.tensor_keys(scope, names)
         [dropped] = self._link.run(keys[0], ("UNLINK", *keys))
         names_key = scripts.names_key(scope)
         self._link.run(names_key, ("SREM", names_key, *names))
@@ -313,8 +318,7 @@ class RedisStore(Store):
     def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
         if not self.ttl:
             return
-        names = (scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids)
-        keys = [scripts.tensor_key(scope, name) for name in names]
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
         for start in range(0, len(keys), 1024):
             some = keys[start : start + 1024]
             self._link.run(some[0], *(("PEXPIRE", key, self._ttl_ms) for key in some))
@@ -384,7 +388,7 @@ def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
     batch: list[tuple[str, bytes]] = []
     size = 0
     for chunk, data in items.items():
-        if batch and size + len(data) > BATCH_BYTES:
+        if batch and size + len(data) > WRITE_BYTES:
             yield batch
             batch, size = [], 0
         batch.append((chunk, data))
