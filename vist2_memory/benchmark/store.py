@@ -18,10 +18,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from vist2_memory.benchmark.drivers import Driver, driver_of
+from vist2_memory.benchmark.drivers import Driver, RedisDriver, driver_of
 from vist2_memory.benchmark.machine import machine, versions
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model, open_engine
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import VisualMemory
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.model.presets import SOURCES, preset
@@ -35,6 +36,8 @@ FINGERPRINT = f"{'0' * 32}-vist2-float32-"
 """As long as that of an engine."""
 CHARACTERS_PER_TEXT_TOKEN = (3.6, 4.8)
 """Of Qwen3's tokens in English prose, from chunk to chunk."""
+CHUNK_BYTES = 28_500
+"""About what a chunk of the 0.6B model takes in bfloat16."""
 FORMATS = (TensorFormat("bfloat16"), TensorFormat("int8"))
 Progress = Callable[[int, int], None]
 
@@ -46,16 +49,20 @@ def measure_store(
     repeats: int = 15,
     text_tokens: int = 16_000,
     model: str = DEFAULT_MODEL,
+    chunks: int = 200,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """All figures of the store at ``url``; ``megabytes``: the sizes of sessions, ``text_tokens``: of
-    the session that is loaded with the geometry of ``model``.
+    """All figures of the store at ``url``, which nobody else should use meanwhile.
 
-    Ratios are of throughput in wall-clock time, ours to the driver's, medians over ``repeats``, with
-    the quarters below and above in ``range``.  ``with_codec`` counts making and checking the bytes
-    too, which the driver does not do. Null where there is no driver to compare to, or where a
-    server does not tell what it holds.
+    ``megabytes``: sizes of sessions to write and read; ``text_tokens``: of the session that is
+    loaded, cut and stored as ``model`` does; ``chunks``: of each model that is compared to its KV
+    cache. Ratios are of throughput in wall-clock time, ours to
+    the driver's, medians over ``repeats``, with the middle half in ``range``; ``with_codec`` counts
+    making and checking the bytes too, which the driver does not do. Null where there is no driver
+    to compare to, or where a server does not tell what it holds.
     """
+    if url == "memory://":
+        raise InvalidInputError("memory:// keeps nothing between two openings: name another store")
     driver = driver_of(url)
     try:
         with open_store(url) as store:
@@ -67,7 +74,7 @@ def measure_store(
             progress(steps - 2, steps)
             session = _session(url, store, driver, text_tokens, model)
             progress(steps - 1, steps)
-            ratios = {name: _kv_cache_ratios(store, driver, name) for name in SOURCES}
+            ratios = {name: _kv_cache_ratios(store, driver, name, chunks) for name in SOURCES}
             progress(steps, steps)
             described = store.describe()
     finally:
@@ -79,7 +86,7 @@ def measure_store(
         **session,
         "kv_cache_ratio": ratios,
         "by_size": by_size,
-        "reason": None if driver else "no driver: ratios and stored bytes are of Redis and SQLite",
+        "reason": _reason(driver),
         "characters_per_text_token": CHARACTERS_PER_TEXT_TOKEN,
         "repeats": repeats,
         "store": described.partition(":")[0],
@@ -89,12 +96,20 @@ def measure_store(
     }
 
 
+def _reason(driver: Driver | None) -> str | None:
+    """Why some figures are null."""
+    if driver is None:
+        return "several servers: only one is compared to its driver and asked what it holds"
+    if not isinstance(driver, RedisDriver):
+        return "no server that tells what it holds of each tensor"
+    return None
+
+
 def _throughput(store: Store, driver: Driver | None, size: float, repeats: int) -> dict[str, Any]:
     """Ours and the driver's in turns, for a session of about ``size`` megabytes."""
     scope = Scope(f"bench-{uuid4().hex}", "session", "throughput")
     form = FORMATS[0]
-    each = 64 * 1024 * 8 // 37  # about what a chunk of the 0.6B model takes
-    tokens = list(_chunks("0.6B", form, max(1, round(size * 2**20 / (2 * each)))))
+    tokens = list(_chunks("0.6B", form, max(1, round(size * 2**20 / CHUNK_BYTES))))
     data = {item.chunk_id: encode(item, scope, form) for item in tokens}
     ids = list(data)
 
@@ -148,7 +163,7 @@ def _throughput(store: Store, driver: Driver | None, size: float, repeats: int) 
 def _session(
     url: str, store: Store, driver: Driver | None, text_tokens: int, model: str
 ) -> dict[str, Any]:
-    """A session of ``text_tokens`` as the model cuts and stores it: how long it loads, its bytes."""
+    """A session as the model cuts and stores it: how long it takes to load, its bytes."""
     engine = open_engine(find_model(model), None, "cpu")
     namespace = f"bench-{uuid4().hex}"
     scope = Scope(namespace, "session", "long")
@@ -199,14 +214,16 @@ def _fill(store: Store, engine: Engine, scope: Scope, log: SessionLog) -> int:
     return sum(map(len, data.values()))
 
 
-def _kv_cache_ratios(store: Store, driver: Driver | None, name: str) -> dict[str, float | None]:
+def _kv_cache_ratios(
+    store: Store, driver: Driver | None, name: str, chunks: int
+) -> dict[str, float | None]:
     """Bytes of the KV cache of a text over those that the server holds of its visual tokens."""
     text: Any = preset(name).text_config
     kv = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * 2
     ratios: dict[str, float | None] = {}
     for form in FORMATS:
         scope = Scope(f"bench-{uuid4().hex}", "session", name)
-        tokens = list(_chunks(name, form, 200))
+        tokens = list(_chunks(name, form, chunks))
         try:
             data = {item.chunk_id: encode(item, scope, form) for item in tokens}
             store.put_many(scope, FINGERPRINT + form.code, data)

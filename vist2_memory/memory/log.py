@@ -37,6 +37,7 @@ class SessionLog:
         self._engine = engine
         self._forget = forget
         self._known: Transcript | None = None
+        self._read_at = 0.0
 
     def messages(self) -> list[Message]:
         """All messages as the store holds them now."""
@@ -63,6 +64,7 @@ class SessionLog:
                 self._check_not_rolled_back(known)
                 return self.refresh()
             self._known.take(new[1:] if known else new)
+            self._read_at = time.monotonic()
             return self._known
 
     def append(self, message: Message, ends: Iterable[int] = (), seen: int = -1) -> Message:
@@ -98,8 +100,10 @@ class SessionLog:
 
         That is what a fail-over leaves of a log whose newest messages no replica had yet.
         """
-        kept = 0
-        for there, seen in zip(self.messages(), known, strict=False):
+        kept, stored = 0, self.messages()
+        if not stored:
+            self._check_not_evicted(len(known))
+        for there, seen in zip(stored, known, strict=False):
             if there.id != seen.id:
                 break
             kept += 1
@@ -108,4 +112,14 @@ class SessionLog:
                 f"session {self.scope.name!r} held {len(known)} messages, of which the store has "
                 f"{kept} now: it lost the newest ones, as a fail-over or a restored backup does. "
                 "What is left is used from now on; say again what is missing."
+            )
+
+    def _check_not_evicted(self, seen: int) -> None:
+        """Refuse to begin anew where a server drops keys: a deleted log looks the same there."""
+        risk = self.store.eviction()
+        expired = self.store.ttl is not None and time.monotonic() - self._read_at >= self.store.ttl
+        if risk is not None and not expired:
+            raise LogLostError(
+                f"session {self.scope.name!r} held {seen} messages and is empty now: it was "
+                f"deleted elsewhere or evicted. {risk}. The session is begun anew from now on."
             )
