@@ -31,6 +31,7 @@ PUBLIC = {
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "StoreWarning",
     "TextDelta",
     "Timing",
     "Usage",
