@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.sentinel import Sentinel as SentinelClient
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client, key
+from tests.support.backends import Backend, InMemory, Joined, Redis, SQLite, cluster_client, key
 from vist2_memory.store.encryption import Encryption
 from vist2_memory.store.seals import Signature
 
@@ -29,7 +29,7 @@ SEALED = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite", *REDIS, *SEALED])
+@pytest.fixture(params=["memory", "sqlite", "joined", *REDIS, *SEALED])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -37,7 +37,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS, *SEALED[1:]])
+@pytest.fixture(params=["sqlite", "joined", *REDIS, *SEALED[1:]])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -73,6 +73,8 @@ def plain_backend(request: pytest.FixtureRequest, folder: Path, where: str) -> B
         return InMemory()
     if where == "sqlite":
         return SQLite(folder / "memory.db")
+    if where == "joined":
+        return Joined(SQLite(folder / "memory.db"), redis_of(request, "redis"))
     return redis_of(request, where)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
-from vist2_memory.store import InMemoryStore, Scope, Store, open_store
+from vist2_memory.store import InMemoryStore, JoinedStore, Scope, Store, open_store
 from vist2_memory.store.sealed import SealedStore
 from vist2_memory.store.seals import Key, Seal
 from vist2_memory.store.sqlite import SQLiteStore
@@ -121,6 +121,35 @@ class Redis(Backend):
         super().close()
         self.remove(self.keys())
         self.client.close()
+
+
+class Joined(Backend):
+    """The log in ``log``, tensors in ``tensors``, which share the clock."""
+
+    def __init__(self, log: Backend, tensors: Backend) -> None:
+        self.parts = (log, tensors)
+        super().__init__()
+        tensors.namespace = log.namespace = self.namespace
+
+    @property
+    def now(self) -> float:
+        return self.parts[0].now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        for part in self.parts:
+            part.now = value
+
+    def _open(self, ttl: int | None) -> Store:
+        return JoinedStore(*(part._open(ttl) for part in self.parts))
+
+    def leftovers(self) -> list[str]:
+        return [found for part in self.parts for found in part.leftovers()]
+
+    def close(self) -> None:
+        super().close()
+        for part in self.parts:
+            part.close()
 
 
 def cluster_client(url: str) -> RedisCluster:

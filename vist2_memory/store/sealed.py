@@ -190,6 +190,13 @@ class SealedStore(Store):
         names = [name for chunk in chunk_ids for name in self._seal.names(scope, chunk)]
         return self._inner.drop_many(scope, fingerprint, names)
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        names = [name for chunk in chunk_ids for name in self._seal.names(scope, chunk)]
+        self._inner.touch(scope, fingerprint, names)
+
+    def eviction(self) -> str | None:
+        return self._inner.eviction()
+
     def describe(self) -> str:
         return self._inner.describe()
 

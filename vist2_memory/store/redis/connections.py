@@ -20,6 +20,9 @@ from vist2_memory.store.deadline import remaining
 CONNECT_TIMEOUT = 2.0
 """Seconds for a connection to be made, within the deadline."""
 
+READ_BYTES = 2**18
+"""How much is taken off a socket at once; tensors come by the megabyte."""
+
 _REPLACED = {
     "retry", "retry_on_error", "retry_on_timeout", "health_check_interval", "socket_timeout",
     "socket_connect_timeout", "connection_pool", "himport_registry", "event_dispatcher",
@@ -96,7 +99,7 @@ def timed_client(
         max_connections=settings.max_connections,
         retry=Retry(NoBackoff(), 0),
         patience=patience,
-        **options,
+        **{"socket_read_size": READ_BYTES} | options,
     )
     return redis.Redis(connection_pool=pool)
 

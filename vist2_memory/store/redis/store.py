@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import functools
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.cluster import RedisCluster
@@ -23,7 +23,9 @@ from redis.cluster import RedisCluster
 from vist2_memory.errors import (
     ConflictError,
     StoreError,
+    StoreUnavailableError,
     StoreURLError,
+    StoreWarning,
 )
 from vist2_memory.store.base import (
     Deleted,
@@ -38,16 +40,18 @@ from vist2_memory.store.base import (
 )
 from vist2_memory.store.deadline import deadline as within
 from vist2_memory.store.records import moved_on, rewritten, to_records
-from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis import eviction, scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.log import Log, messages_of, refusal
 from vist2_memory.store.redis.servers import Servers
-from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url
+from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url, split_options
 from vist2_memory.types import Message
 
 BATCH_BYTES = 8 * 2**20
-"""About how much is read or written in one round trip."""
+"""About how much is read in one round trip."""
+WRITE_BYTES = 2 * 2**20
+"""About how much is written in one transaction, which the server holds until it is whole."""
 DEADLINE = 5.0
 """Seconds that a call may take as a whole (``?deadline=`` in the URL)."""
 
@@ -100,18 +104,20 @@ class RedisStore(Store):
             raise ValueError(f"replicas={replicas!r} is not allowed: how many confirm, 0 or more")
         self.deadline = deadline
         self._replicas = replicas
+        self._fit: dict[str, int] = {}  # tensors of a fingerprint that one round trip reads
         self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
 
     @classmethod
-    def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
+    def from_url(cls, url: str, *, ttl: int | None = None, away: bool = False) -> Self:
         """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
 
-        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class.
+        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class. ``away``: that
+        nobody answers is only a `StoreWarning`.
         """
         store = cls.__new__(cls)
         try:
-            place, options = _split(url)
+            place, options = split_options(url)
             deadline = float(options.get("deadline", DEADLINE))
             servers = servers_of_url(place, deadline)
             store._set_up(servers, ttl, deadline, int(options.get("replicas", 0)))
@@ -129,9 +135,11 @@ class RedisStore(Store):
             store._link.check()
         except TypeError as error:
             raise StoreURLError(f"the URL of the store has an unknown option: {error}") from None
-        except StoreError:
-            store.close()
-            raise
+        except StoreUnavailableError as error:
+            if not away:
+                store.close()
+                raise
+            warnings.warn(f"{error} (tried again when it is used)", StoreWarning, stacklevel=2)
         return store
 
     @_bounded
@@ -242,7 +250,7 @@ class RedisStore(Store):
         for _ in range(_ATTEMPTS):
             [members] = self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
-            tensors = [scripts.tensor_key(scope, name) for name in names]
+            tensors = scripts.tensor_keys(scope, names)
             keys = [*scripts.log_keys(scope), names_key, *tensors]
             gone = self._link.script(scripts.DELETE, keys, names)
             if gone:
@@ -251,8 +259,9 @@ class RedisStore(Store):
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
         self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         messages, *flags = gone
-        chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
-        return Deleted(messages, len(chunks), sum(flags))
+        tensors = [key for key, was in zip(tensors, flags, strict=True) if was]
+        tensors += self._unlink(eviction.unlisted(self._link, scope, tensors))
+        return Deleted(messages, len({key.rpartition(":")[2] for key in tensors}), len(tensors))
 
     def close(self) -> None:
         self._link.close()
@@ -261,16 +270,17 @@ class RedisStore(Store):
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
     ) -> list[bytes | None]:
-        keys = [scripts.tensor_key(scope, scripts.tensor_name(fingerprint, c)) for c in chunk_ids]
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
         values: list[bytes | None] = []
-        batch = 16  # tensors of a scope are much alike in size: the first few tell how many fit
+        # Tensors of a model are much alike in size: the first few tell how many fit.
+        batch = self._fit.get(fingerprint, 16)
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
             refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
             values += self._link.run(some[0], ("MGET", *some), *refresh)[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
-            batch = max(1, min(1024, fit))
+            batch = self._fit[fingerprint] = max(1, min(1024, fit))
         if keys:
             self._touch(scope, tensors=True)
         return values
@@ -280,12 +290,13 @@ class RedisStore(Store):
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
         for batch in _batches(items):
-            named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
+            names = scripts.tensor_names(fingerprint, (chunk for chunk, _ in batch))
+            keys = scripts.tensor_keys(scope, names)
             # In one transaction: a tensor that no list names could never be deleted.
             self._link.run(
                 names_key,
-                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
-                *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
+                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *names),
+                *(("SET", k, data, *expiry) for k, (_, data) in zip(keys, batch, strict=True)),
                 transaction=True,
             )
         if items:
@@ -295,13 +306,27 @@ class RedisStore(Store):
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         if not chunk_ids:
             return 0
-        names = [scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids]
+        names = scripts.tensor_names(fingerprint, chunk_ids)
         # In this order, and not in one round trip: a tensor that is there is always named.
-        keys = [scripts.tensor_key(scope, name) for name in names]
+        keys = scripts.tensor_keys(scope, names)
         [dropped] = self._link.run(keys[0], ("UNLINK", *keys))
         names_key = scripts.names_key(scope)
         self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
+
+    @_bounded
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        if not self.ttl:
+            return
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
+        for start in range(0, len(keys), 1024):
+            some = keys[start : start + 1024]
+            self._link.run(some[0], *(("PEXPIRE", key, self._ttl_ms) for key in some))
+        self._touch(scope, tensors=bool(keys))
+
+    @_bounded
+    def eviction(self) -> str | None:
+        return eviction.risk(self._link, expires=bool(self.ttl))
 
     def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
@@ -323,6 +348,13 @@ class RedisStore(Store):
     @property
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
+
+    def _unlink(self, keys: Sequence[str]) -> list[str]:
+        """Those of ``keys``, all of one scope, that were there."""
+        if not keys:
+            return []
+        gone = self._link.run(keys[0], *(("UNLINK", key) for key in keys))
+        return [key for key, was in zip(keys, gone, strict=True) if was]
 
     def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
         head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
@@ -360,19 +392,10 @@ def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
     batch: list[tuple[str, bytes]] = []
     size = 0
     for chunk, data in items.items():
-        if batch and size + len(data) > BATCH_BYTES:
+        if batch and size + len(data) > WRITE_BYTES:
             yield batch
             batch, size = [], 0
         batch.append((chunk, data))
         size += len(data)
     if batch:
         yield batch
-
-
-def _split(url: str) -> tuple[str, dict[str, str]]:
-    """The URL for redis-py, and the options that are ours."""
-    place, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
-    theirs = [(name, value) for name, value in pairs if name not in ours]
-    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours
