@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vist2_memory.errors import (
+        AnswerNotLoggedError,
         CodecError,
         ConflictError,
         ContextOverflowError,
@@ -47,6 +48,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "vist2_memory.errors": (
+        "AnswerNotLoggedError",
         "CodecError",
         "ConflictError",
         "ContextOverflowError",
@@ -82,6 +84,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnswerNotLoggedError",
     "Chunk",
     "ChunkFolded",
     "CodecError",

@@ -34,13 +34,18 @@ def write_turns(url: str, namespace: str, name: str, acknowledged: Connection) -
         acknowledged.send(number)
         values = np.full((64, 256), number, dtype=np.float32)
         tokens = [
-            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT) for chunk in range(CHUNKS)
+            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, 200)
+            for chunk in range(CHUNKS)
         ]
         store.put_many(scope, FINGERPRINT, {t.chunk_id: codec.encode(t, scope) for t in tokens})
 
 
-def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
-    """Every turn is whole, none that was acknowledged is missing, every tensor is readable."""
+def check_turns(store: Store, scope: Scope, acknowledged: int) -> int:
+    """Every turn is whole, none that was acknowledged is missing, every tensor is readable.
+
+    How many tensors there are.
+    """
+    tensors = 0
     messages = store.read(scope)
     turns = len(messages) // 2
     assert messages == [message for number in range(turns) for message in turn(number)]
@@ -50,3 +55,30 @@ def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
         if data is not None:
             found = codec.decode(data, scope=scope, fingerprint=FINGERPRINT, chunk_id=asked)
             assert (found.values == int(asked.split("-")[0])).all()
+            tensors += 1
+    return tensors
+
+
+def versions(number: int) -> list[Message]:
+    """A log at revision ``number``; how long it is differs."""
+    return [Message("user", f"{number}. " * 20, id=f"m{place}") for place in range(3 + number % 4)]
+
+
+def rewrite_always(url: str, namespace: str, name: str, acknowledged: Connection) -> None:
+    """Rewrite a log until killed; each revision is sent once it is acknowledged."""
+    scope = Scope(namespace, "session", name)
+    store = open_store(url)
+    store.append(scope, versions(0))
+    for number in itertools.count():
+        before, new = versions(number), versions(number + 1)
+        last = before[-1].id
+        store.rewrite(scope, 0, new, expected=len(before), last=last, revision=number)
+        acknowledged.send(number)
+
+
+def check_rewritten(store: Store, scope: Scope, acknowledged: int) -> None:
+    """The log is that of one revision, and of none before the last that was acknowledged."""
+    log = store.snapshot(scope)
+    assert acknowledged <= log.revision <= acknowledged + 1
+    assert log.messages in (versions(log.revision), [])
+    assert log.messages or log.revision == 0  # killed before its first message

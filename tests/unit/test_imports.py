@@ -8,6 +8,7 @@ import sys
 import vist2_memory
 
 PUBLIC = {
+    "AnswerNotLoggedError",
     "ChunkFolded",
     "Chunk",
     "CodecError",

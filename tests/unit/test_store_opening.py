@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,15 @@ def test_deleted_text_is_gone_from_the_files(tmp_path: Path) -> None:
         assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
 
 
+def test_text_that_was_edited_away_is_gone_from_the_files(tmp_path: Path) -> None:
+    with SQLiteStore(tmp_path / "memory.db") as store:
+        store.append(SCOPE, [SAID])
+        store.rewrite(
+            SCOPE, 0, [Message("user", "Hm.", id="m1")], expected=1, last="m1", revision=0
+        )
+        assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_a_writer_that_holds_the_file_costs_one_timeout(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with SQLiteStore(path, busy_timeout=0.1) as store:
@@ -202,3 +212,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 def test_the_store_in_memory_is_public() -> None:
     assert InMemoryStore().append(SCOPE, [SAID]) == 1
+
+
+def test_a_new_file_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself does not wait where a file is turned into WAL mode."""
+    path = tmp_path / "memory.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+    release.start()
+    with open_store(f"sqlite:///{path}") as store:
+        assert store.count(SCOPE) == 0
+    release.join()
+    other.close()

@@ -18,15 +18,19 @@ from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
 from vist2_memory.errors import (
     ConflictError,
     InvalidInputError,
+    StoreError,
     StoreFormatError,
     StoreUnavailableError,
 )
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store import open_store
 from vist2_memory.store.base import Scope, ScopeInfo, Store
 from vist2_memory.store.formats import DTYPES, DType
+from vist2_memory.store.memory import InMemoryStore
+from vist2_memory.store.outbox import Outbox, default_path
 from vist2_memory.store.sealed import SealedStore, find_seal
 from vist2_memory.types import Message
 
@@ -47,9 +51,11 @@ class VisualMemory:
         device: str | None,
         ratio: float | None,
         tensors_dtype: DType = "bfloat16",
+        outbox: Outbox | None = None,
     ):
         """Use :meth:`open`."""
         self.store = store
+        self.outbox = outbox
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
@@ -74,6 +80,7 @@ class VisualMemory:
         tensors_dtype: DType | None = None,
         key: str | Sequence[str] | None = None,
         encryption_keys: str | Sequence[str] | None = None,
+        outbox: str | Path | None = "default",
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
@@ -90,6 +97,9 @@ class VisualMemory:
         (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is stored,
         ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest first
         (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+        ``outbox``: the file that keeps answers which the store could not take, until it can; None
+        for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
+        none for a store in memory).
 
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
@@ -116,8 +126,9 @@ class VisualMemory:
         else:
             store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
         kept = store if seal is None else SealedStore(store, seal)
-        memory = cls(kept, model, namespace, device, ratio, dtype)
+        memory = cls(kept, model, namespace, device, ratio, dtype, _outbox(outbox, store))
         memory._owns_store = store is not url
+        memory.replay()
         return memory
 
     @property
@@ -153,6 +164,31 @@ class VisualMemory:
         """The collections of this namespace."""
         return self.store.scopes(self.namespace, "collection")
 
+    def replay(self, *, aside: bool = False) -> Replayed:
+        """Log the answers of this namespace that the outbox keeps; what became of them, in counts.
+
+        Every use of a session does this for that session. ``aside``: try those again that could
+        not be logged, as where a backup was restored since. Raises ``StoreError`` for an outbox
+        that cannot be used; what the store does not take waits on.
+        """
+        if self.outbox is None:
+            return Replayed()
+        found = self.outbox.entries(self.store.identity)
+        scopes = dict.fromkeys(k.scope for k in found if k.scope.namespace == self.namespace)
+        parts = []
+        for scope in scopes:
+            try:
+                parts.append(replay(self.store, self.outbox, scope, aside=aside))
+            except StoreError:
+                of = [k for k in self.outbox.entries(self.store.identity, scope)]
+                set_aside = sum(bool(kept.aside) for kept in of)
+                parts.append(Replayed(waiting=len(of) - set_aside, aside=set_aside))
+        return Replayed(
+            logged=sum(part.logged for part in parts),
+            waiting=sum(part.waiting for part in parts),
+            aside=sum(part.aside for part in parts),
+        )
+
     def import_session(self, path: Path | str, id: str | None = None) -> Session:
         """Take in a session that was written by :meth:`Session.export`, under ``id`` if given.
 
@@ -173,6 +209,8 @@ class VisualMemory:
 
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
+        if self.outbox is not None:
+            self.outbox.close()
         if self._owns_store:
             self.store.close()
         if self._engine is not None and self._engine is not self._model:
@@ -227,6 +265,14 @@ def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
             f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
         )
     return cast(DType, dtype)
+
+
+def _outbox(wanted: str | Path | None, store: Store) -> Outbox | None:
+    """The outbox at ``wanted``; by default none for a store that ends with this process."""
+    if wanted != "default":
+        return None if wanted is None else Outbox(wanted)
+    path = None if isinstance(store, InMemoryStore) else default_path()
+    return None if path is None else Outbox(path)
 
 
 def _said(messages: list[Message]) -> list[tuple[str, str, str]]:

@@ -13,17 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.engine.pages import PageEngine
-from vist2_memory.errors import (
-    ConflictError,
-    ContextOverflowError,
-    ModelError,
-    StoreUnavailableError,
-)
+from vist2_memory.errors import ConflictError, ModelError, StoreUnavailableError
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.context import assemble
+from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.recollection import prepare, remember, reseal
+from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -45,13 +41,13 @@ EXPORT_FORMAT = "vist2-session"
 EXPORT_VERSION = 1
 
 
-class Session:
+class Session(Revisable):
     """One conversation. Made by :meth:`VisualMemory.session`; safe to use from several threads."""
 
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._log = SessionLog(memory.store, lambda: memory.engine, scope)
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope, memory.outbox)
 
     @property
     def id(self) -> str:
@@ -130,17 +126,14 @@ class Session:
         """Like :meth:`ask`, as events: text as it comes, folds as they happen, ``Finished`` last.
 
         The question is in the log before generation starts, the answer before ``Finished`` is given
-        out. Closing the iterator early leaves the question unanswered. ``turn`` makes a retry
-        idempotent: a question that was logged is not logged again, and one that was answered is
-        answered with the stored text. Raises what :meth:`add` raises.
+        out; or it is in the outbox then, which ``Finished.degraded`` says. Closing the iterator
+        early leaves the question unanswered. ``turn`` makes a retry idempotent: a question that was
+        logged is not logged again, and one that was answered is answered with the stored text.
+        Raises what :meth:`add` raises, and ``AnswerNotLoggedError``, which has the text, when
+        neither the store nor an outbox took the answer.
         """
         check_text(question, "question")
-        spec = self._memory.engine.spec
-        if not spec.answers:
-            raise ModelError(
-                f"the memory was opened with {spec.model!r}, which only draws: send what "
-                "Session.deliver() gives to a hosted model, or open the memory with a model"
-            )
+        check_answers(self._memory.engine)
         options = params or GenerationParams()
         return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
 
@@ -153,19 +146,21 @@ class Session:
         payload: Mapping[str, Any] | None,
     ) -> Iterator[GenerationEvent]:
         with self._log.lock:
+            self._log.settle()
             answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
             if answered is None:
                 store, engine = self._memory.store, self._memory.engine
                 assembled = assemble(store, engine, self.scope, state, include)
-            start, seen = state.tail_start, len(state.messages)
+            start, seen = state.tail_start, state.seen
+            opened = next(m for m in state.messages[::-1] if m.turn == turn and m.role == "user")
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
             return
         folded: list[ChunkFolded] = []
         for event in self._memory.engine.generate(assembled.context, params):
             if isinstance(event, Finished):
-                yield assembled.finish(event, self._close_turn(turn, event, folded, seen))
+                yield assembled.finish(event, self._close_turn(opened, event, folded, seen))
                 return
             if isinstance(event, ChunkFolded):
                 event = replace(event, chunk=replace(event.chunk, start=start))
@@ -191,7 +186,7 @@ class Session:
             return deliver(engine, self._log.refresh(), shelf, room or Room())
 
     def delete(self) -> Deleted:
-        """Delete the session, log and tensors; what was deleted, in counts."""
+        """Delete the session, log, tensors and what the outbox has of it; in counts."""
         return self._log.delete()
 
     def reseal(self) -> int:
@@ -261,16 +256,9 @@ class Session:
 
     def _check_pinned(self, message: Message) -> None:
         """Refuse a system prompt that would leave no room for the conversation."""
-        if message.role != "system":
-            return
-        engine = self._memory.engine
-        pinned = self._log.refresh().pinned + write_message(message.role, message.text)
-        tokens, room = engine.chunker.count(pinned), engine.spec.max_text_tokens // 2
-        if tokens > room:
-            raise ContextOverflowError(
-                f"the system prompt of session {self.id!r} would have {tokens} tokens, the model "
-                f"has room for {room}: shorten it"
-            )
+        if message.role == "system":
+            pinned = self._log.refresh().pinned + write_message(message.role, message.text)
+            check_pinned(self._memory.engine, self.id, pinned)
 
     def _open_turn(
         self, turn: str, question: str, payload: Mapping[str, Any] | None
@@ -291,18 +279,19 @@ class Session:
         return answered
 
     def _close_turn(
-        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: int
+        self,
+        question: Message,
+        end: Finished,
+        folded: list[ChunkFolded],
+        seen: tuple[int, int],
     ) -> list[str]:
         """Log the answer, cache what was folded; what was out of the ordinary, in words."""
         ends = [event.chunk.start + len(event.chunk.text) for event in folded]
         role: Role = "assistant"
-        answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
-        with self._log.lock:
-            try:
-                self._log.append(answer, ends, seen)
-            except ConflictError:
-                if not any(message.id == answer.id for message in self._log.refresh().messages):
-                    raise
-                return ["another answer to this turn was logged first; this one was not"]
-        visual = [event.visual for event in folded]
-        return remember(self._memory.store, self._memory.engine, self.scope, visual)
+        id, turn = f"{question.turn}:a", question.turn
+        answer = Message(role, end.text, id=id, turn=turn, time=time.time())
+        logged, degraded = self._log.close_turn(question, answer, ends, seen)
+        if logged and not degraded:
+            visual = [event.visual for event in folded]
+            degraded = remember(self._memory.store, self._memory.engine, self.scope, visual)
+        return degraded + self._log.asides()

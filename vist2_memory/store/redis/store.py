@@ -187,8 +187,8 @@ class RedisStore(Store):
         log = self._log(scope, f"{first}-0")
         gone: list[str] = []
         if log.token != newest:  # else it was done, and is only confirmed
-            if log.count != expected:
-                raise ConflictError(moved_on(scope, expected, log.count))
+            if log.length != expected:
+                raise ConflictError(moved_on(scope, expected, log.length))
             gone = [message.id for message in messages_of(scope, first, log)]
             if log.revision != revision or gone[-1] != last:
                 raise ConflictError(rewritten(scope, expected, revision, log.revision))
@@ -212,7 +212,7 @@ class RedisStore(Store):
 
     @_bounded
     def count(self, scope: Scope) -> int:
-        return self._log(scope).count
+        return self._log(scope).length
 
     @_bounded
     def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
@@ -313,6 +313,10 @@ class RedisStore(Store):
 
     def describe(self) -> str:
         return self._link.describe()
+
+    @property
+    def identity(self) -> str:
+        return self._link.identity
 
     # ------------------------------------------------------------------------------ inside
 
