@@ -16,6 +16,8 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   ├── StoreFormatError                holds something that is not ours, or of another version
     │   ├── AnswerNotLoggedError            an answer was generated and neither logged nor kept
     │   ├── LogLostError                    messages that were acknowledged are gone
+    │   ├── SealedError                     signed or encrypted under a key that was not given
+    │   ├── TamperedError                   a message is not what was written there with the key
     │   └── ConflictError                   another writer changed the session in between
     └── CodecError                          stored bytes are refused: damaged or of another scope
         └── FingerprintMismatchError        a good tensor, but made by another model
@@ -79,6 +81,14 @@ class StoreFormatError(StoreError):
 
 class LogLostError(StoreError):
     """Messages that had been acknowledged are missing from the log (evicted or cut by others)."""
+
+
+class SealedError(StoreError):
+    """What is stored is signed or encrypted, and the key for it was not given. Nothing is lost."""
+
+
+class TamperedError(StoreError):
+    """A message was planted, changed, moved, or written without the key that guards the store."""
 
 
 class AnswerNotLoggedError(StoreError):

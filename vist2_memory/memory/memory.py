@@ -7,9 +7,10 @@ import json
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
@@ -27,8 +28,10 @@ from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store import open_store
 from vist2_memory.store.base import Scope, ScopeInfo, Store
+from vist2_memory.store.formats import DTYPES, DType
 from vist2_memory.store.memory import InMemoryStore
 from vist2_memory.store.outbox import Outbox, default_path
+from vist2_memory.store.sealed import SealedStore, find_seal
 from vist2_memory.types import Message
 
 DEFAULT_STORE = "sqlite:///vist2.db"
@@ -47,6 +50,7 @@ class VisualMemory:
         namespace: str,
         device: str | None,
         ratio: float | None,
+        tensors_dtype: DType = "bfloat16",
         outbox: Outbox | None = None,
     ):
         """Use :meth:`open`."""
@@ -57,6 +61,7 @@ class VisualMemory:
         self._model = model
         self._device = device
         self._ratio = ratio
+        self._tensors_dtype = tensors_dtype
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
@@ -72,6 +77,9 @@ class VisualMemory:
         ratio: float | None = None,
         ttl: int | None = None,
         device: str | None = None,
+        tensors_dtype: DType | None = None,
+        key: str | Sequence[str] | None = None,
+        encryption_keys: str | Sequence[str] | None = None,
         outbox: str | Path | None = "default",
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
@@ -85,11 +93,17 @@ class VisualMemory:
         how many text tokens a visual token stands for, one that a VIST2 model was trained on
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
         forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
-        one). ``outbox``: the file that keeps answers which the store could not take, until it can;
-        None for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state
-        folder; none for a store in memory). Raises ``StoreURLError``, ``StoreUnavailableError``,
-        ``ModelNotFoundError``, ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is
-        not offered.
+        one). ``tensors_dtype``: what visual tokens are stored in, bfloat16, float32 or int8
+        (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is stored,
+        ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest first
+        (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+        ``outbox``: the file that keeps answers which the store could not take, until it can; None
+        for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
+        none for a store in memory).
+
+        Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
+        keys that are none.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -103,12 +117,17 @@ class VisualMemory:
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
+        dtype = _tensors_dtype(tensors_dtype, model)
+        seal = None if isinstance(url, SealedStore) else find_seal(key, encryption_keys)
+        if isinstance(url, SealedStore) and (key or encryption_keys):
+            raise InvalidInputError("the store that was given has keys already: give no others")
         if isinstance(url, Store):
-            memory = cls(url, model, namespace, device, ratio, _outbox(outbox, url))
-            memory._owns_store = False
+            store = url
         else:
             store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-            memory = cls(store, model, namespace, device, ratio, _outbox(outbox, store))
+        kept = store if seal is None else SealedStore(store, seal)
+        memory = cls(kept, model, namespace, device, ratio, dtype, _outbox(outbox, store))
+        memory._owns_store = store is not url
         memory.replay()
         return memory
 
@@ -118,7 +137,9 @@ class VisualMemory:
         with self._lock:
             if self._engine is None:
                 assert isinstance(self._model, Path)
-                self._engine = open_engine(self._model, self._ratio, self._device)
+                self._engine = open_engine(
+                    self._model, self._ratio, self._device, self._tensors_dtype
+                )
             return self._engine
 
     def session(self, id: str) -> Session:
@@ -228,6 +249,22 @@ def _page_engine(model: str | Path) -> Engine | None:
 
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+
+
+def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
+    """``asked``, or what the environment says; raises ``InvalidInputError``."""
+    if isinstance(model, Engine):
+        if asked is not None:
+            raise InvalidInputError(
+                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
+            )
+        return model.spec.tensors.dtype
+    dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
+    if dtype not in DTYPES:
+        raise InvalidInputError(
+            f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
+        )
+    return cast(DType, dtype)
 
 
 def _outbox(wanted: str | Path | None, store: Store) -> Outbox | None:

@@ -18,7 +18,7 @@ from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import prepare, remember
+from vist2_memory.memory.recollection import prepare, remember, reseal
 from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
@@ -189,6 +189,16 @@ class Session(Revisable):
         """Delete the session, log, tensors and what the outbox has of it; in counts."""
         return self._log.delete()
 
+    def reseal(self) -> int:
+        """Sign or encrypt the log and its visual tokens anew, under the newest of the keys.
+
+        Returns how many messages were under an older key, which is not needed here any more. Raises
+        ``InvalidInputError`` when the memory was opened without keys, and ``ConflictError`` when
+        another writer was there meanwhile: nothing is changed then, try again.
+        """
+        with self._log.lock:
+            return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
+
     def export(self, path: Path | str) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
 
@@ -233,6 +243,10 @@ class Session(Revisable):
     async def adelete(self) -> Deleted:
         """:meth:`delete`, without blocking the event loop."""
         return await asyncio.to_thread(self.delete)
+
+    async def areseal(self) -> int:
+        """:meth:`reseal`, without blocking the event loop."""
+        return await asyncio.to_thread(self.reseal)
 
     async def aexport(self, path: Path | str) -> int:
         """:meth:`export`, without blocking the event loop."""

@@ -131,6 +131,21 @@ class Deleted:
     outbox: int = 0
 
 
+class Refused(bytes):
+    """In the place of stored bytes that a store read and does not give out: a miss with a reason.
+
+    It is empty, so whoever does not know it takes it for damaged.
+    """
+
+    reason: str
+
+    def __new__(cls, reason: str) -> Self:
+        """``reason`` says what was wrong, for people."""
+        made = super().__new__(cls)
+        made.reason = reason
+        return made
+
+
 class MemoryStore(ABC):
     """The log of messages: ordered, verbatim. Every method may raise `StoreError`.
 
