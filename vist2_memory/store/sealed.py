@@ -47,6 +47,9 @@ from vist2_memory.types import Message
 KEY_VARIABLE = "VIST2_STORE_KEY"
 ENCRYPTION_VARIABLE = "VIST2_ENCRYPTION_KEYS"
 
+_OUTBOX = b"outbox"
+"""The place that answers are sealed for which wait on this machine."""
+
 _ATTEMPTS = 60
 """How often an append is tried again after another writer came first."""
 
@@ -199,6 +202,16 @@ class SealedStore(Store):
 
     def describe(self) -> str:
         return self._inner.describe()
+
+    @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    def seal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.close(scope, _OUTBOX, data)
+
+    def unseal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.open(scope, _OUTBOX, data)
 
     def reseal(self, scope: Scope) -> int:
         """Seal the log anew under the newest key, in one step; how many were under an older one.
