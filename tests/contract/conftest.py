@@ -9,7 +9,9 @@ import pytest
 import redis
 from redis.sentinel import Sentinel as SentinelClient
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client
+from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client, key
+from vist2_memory.store.encryption import Encryption
+from vist2_memory.store.seals import Signature
 
 REDIS = [
     "redis",
@@ -18,9 +20,16 @@ REDIS = [
     pytest.param("sentinel", marks=pytest.mark.servers),
     pytest.param("cluster", marks=pytest.mark.servers),
 ]
+SEALED = [
+    "signed memory",
+    "signed redis",
+    "encrypted memory",
+    "encrypted sqlite",
+    "encrypted redis",
+]
 
 
-@pytest.fixture(params=["memory", "sqlite", *REDIS])
+@pytest.fixture(params=["memory", "sqlite", *REDIS, *SEALED])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -28,7 +37,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS])
+@pytest.fixture(params=["sqlite", *REDIS, *SEALED[1:]])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -52,11 +61,19 @@ def redis_backend(request: pytest.FixtureRequest) -> Iterator[Redis]:
 
 
 def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
-    if request.param == "memory":
+    *how, where = request.param.split()
+    made = plain_backend(request, folder, where)
+    if how:
+        made.seal = (Signature if how == ["signed"] else Encryption)([key(2), key(1)])
+    return made
+
+
+def plain_backend(request: pytest.FixtureRequest, folder: Path, where: str) -> Backend:
+    if where == "memory":
         return InMemory()
-    if request.param == "sqlite":
+    if where == "sqlite":
         return SQLite(folder / "memory.db")
-    return redis_of(request, request.param)
+    return redis_of(request, where)
 
 
 def redis_of(request: pytest.FixtureRequest, kind: str) -> Redis:

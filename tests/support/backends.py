@@ -11,8 +11,15 @@ import redis
 from redis.cluster import ClusterNode, RedisCluster
 
 from vist2_memory.store import InMemoryStore, Scope, Store, open_store
+from vist2_memory.store.sealed import SealedStore
+from vist2_memory.store.seals import Key, Seal
 from vist2_memory.store.sqlite import SQLiteStore
 from vist2_memory.types import Message
+
+
+def key(number: int) -> Key:
+    """Always the same one for a number."""
+    return Key(bytes([number]) * 32)
 
 
 def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
@@ -20,7 +27,9 @@ def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
 
 
 class Backend:
-    """One place to store; every `open` is another client of it."""
+    """One place to store; every `open` is another client of it, with ``seal`` around it."""
+
+    seal: Seal | None = None
 
     def __init__(self) -> None:
         self.namespace = f"test {uuid.uuid4().hex}"
@@ -32,6 +41,8 @@ class Backend:
 
     def open(self, ttl: int | None = None) -> Store:
         store = self._open(ttl)
+        if self.seal is not None:
+            store = SealedStore(store, self.seal)
         self._opened.append(store)
         return store
 

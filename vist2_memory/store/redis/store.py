@@ -314,6 +314,10 @@ class RedisStore(Store):
     def describe(self) -> str:
         return self._link.describe()
 
+    @property
+    def identity(self) -> str:
+        return self._link.identity
+
     # ------------------------------------------------------------------------------ inside
 
     @property
