@@ -15,7 +15,10 @@ A path is taken as it is written, without percent-decoding. More on Redis URLs a
 
 from __future__ import annotations
 
+import asyncio
+
 from vist2_memory.errors import StoreURLError
+from vist2_memory.store.asynchronous import AsyncStore, asynchronous
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -28,6 +31,7 @@ from vist2_memory.store.base import (
 from vist2_memory.store.memory import InMemoryStore
 
 __all__ = [
+    "AsyncStore",
     "Deleted",
     "InMemoryStore",
     "Kind",
@@ -36,6 +40,7 @@ __all__ = [
     "ScopeInfo",
     "Store",
     "TokenStore",
+    "open_async_store",
     "open_store",
 ]
 
@@ -70,6 +75,23 @@ def open_store(url: str, *, ttl: int | None = None) -> Store:
 
         return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl)
     raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
+
+
+async def open_async_store(url: str, *, ttl: int | None = None) -> AsyncStore:
+    """The store at ``url`` for event loops; all else as `open_store`.
+
+    Redis is asked without threads. A SQLite file is read and written in threads: its library waits.
+    """
+    if url.partition("://")[0].lower() in (*_REDIS, *_MANY):
+        from vist2_memory.store.redis import AsyncRedisStore
+
+        return await AsyncRedisStore.from_url(_lowered(url), ttl=ttl)
+    return asynchronous(await asyncio.to_thread(open_store, url, ttl=ttl))
+
+
+def _lowered(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme.lower() + separator + rest
 
 
 def _sqlite_path(rest: str) -> str:

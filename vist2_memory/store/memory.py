@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vist2_memory.errors import ConflictError, StoreUnavailableError
+from vist2_memory.store.asynchronous import Adapted, AsyncStore
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -45,6 +46,9 @@ class InMemoryStore(Store):
         self._shelves: dict[Scope, _Shelf] = {}
         self._lock = threading.RLock()
         self._closed = False
+
+    def asynchronous(self) -> AsyncStore:
+        return Adapted(self)
 
     def append(
         self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None

@@ -1,4 +1,4 @@
-"""`RedisStore`: what is written and read, in which order.
+"""What the store in Redis writes and reads, in which order, for threads and event loops alike.
 
 Appending is one Lua script: it sees the whole log, so writers are in one order and nothing is
 written twice or in part. Deleting uses the exact list of tensor names kept beside them: SCAN would
@@ -6,6 +6,9 @@ walk the keys of all tenants and, in a cluster, of all nodes. The index of a nam
 slot and cannot change in the same step, so a scope is announced there *before* its first message.
 
 All clients of a namespace should use one ``ttl``: tensors written without outlive a log with one.
+
+The methods are generators (`vist2_memory.store.redis.requests`); those who run them, and so are what
+a caller sees, are `RedisStore` and `AsyncRedisStore` in `faces`.
 """
 
 from __future__ import annotations
@@ -13,25 +16,19 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode
-
-import redis
-from redis.cluster import RedisCluster
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from vist2_memory.errors import (
     ConflictError,
     LogLostError,
     StoreError,
     StoreFormatError,
-    StoreURLError,
 )
 from vist2_memory.store.base import (
     Deleted,
     Kind,
     Scope,
     ScopeInfo,
-    Store,
     validated_after,
     validated_name,
 )
@@ -40,123 +37,74 @@ from vist2_memory.store.records import differs, from_record, lost, moved_on, to_
 from vist2_memory.store.redis import scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
+from vist2_memory.store.redis.requests import Steps
 from vist2_memory.store.redis.servers import Servers
-from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url
 from vist2_memory.types import Message
 
 BATCH_BYTES = 8 * 2**20
 """About how much is read or written in one round trip."""
-DEADLINE = 5.0
-"""Seconds that a call may take as a whole (``?deadline=`` in the URL)."""
 
 _ATTEMPTS = 20
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_Method = Callable[Concatenate["RedisStore", _P], _R]
+_Method = Callable[Concatenate["RedisLogic", _P], Steps[_R]]
 
 
 def _bounded(method: _Method[_P, _R]) -> _Method[_P, _R]:
     """All round trips of one call share one deadline."""
 
     @functools.wraps(method)
-    def call(self: RedisStore, /, *args: _P.args, **options: _P.kwargs) -> _R:
+    def call(self: RedisLogic, /, *args: _P.args, **options: _P.kwargs) -> Steps[_R]:
         with within(self.deadline):
-            return method(self, *args, **options)
+            return (yield from method(self, *args, **options))
 
     return call
 
 
-class RedisStore(Store):
-    """``client``: a synchronous `redis.Redis` (``Sentinel.master_for`` too) or `RedisCluster`.
+class RedisLogic:
+    """What `vist2_memory.store.base.Store` says of each method holds for the one of that name.
 
-    It says where and how to connect. The store makes connections of its own, which keep to
-    ``deadline`` (seconds for a call as a whole), and closes only those. ``replicas``: how many must
-    confirm a message before it counts as written; with 0 a fail-over may lose the newest ones.
+    ``ttl``, ``deadline`` and ``replicas`` are those of `RedisStore`.
     """
 
-    def __init__(
-        self,
-        client: redis.Redis | RedisCluster,
-        *,
-        ttl: int | None = None,
-        deadline: float = DEADLINE,
-        replicas: int = 0,
-    ) -> None:
-        if not isinstance(client, (redis.Redis, RedisCluster)):
-            raise TypeError(
-                f"client is a {type(client).__module__}.{type(client).__qualname__}: this release "
-                "takes a synchronous redis.Redis or redis.cluster.RedisCluster (no asyncio client)"
-            )
-        self._set_up(servers_of_client(client, deadline), ttl, deadline, replicas)
-
-    def _set_up(self, servers: Servers, ttl: int | None, deadline: float, replicas: int) -> None:
-        super().__init__(ttl=ttl)
+    def __init__(self, servers: Servers, ttl: int | None, deadline: float, replicas: int) -> None:
         if not deadline > 0:
             raise ValueError(f"deadline={deadline!r} is not allowed: seconds, more than 0")
         if replicas < 0:
             raise ValueError(f"replicas={replicas!r} is not allowed: how many confirm, 0 or more")
+        self.servers = servers
+        self.ttl = ttl
         self.deadline = deadline
         self._replicas = replicas
-        self._link = Link(servers, deadline)
+        self.link = self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
-
-    @classmethod
-    def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
-        """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
-
-        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class.
-        """
-        store = cls.__new__(cls)
-        try:
-            place, options = _split(url)
-            deadline = float(options.get("deadline", DEADLINE))
-            servers = servers_of_url(place, deadline)
-            store._set_up(servers, ttl, deadline, int(options.get("replicas", 0)))
-        except ValueError as error:
-            if isinstance(error, StoreError) or str(error).startswith("ttl="):
-                raise
-            # The reason may quote a password that was not percent-encoded: it is not passed on.
-            scheme = url.partition("://")[0]
-            raise StoreURLError(
-                f"the {scheme}:// URL of the store cannot be used: the form is {FORMS[scheme]} "
-                "(percent-encode the password), options as in redis.Redis.from_url, without "
-                "decode_responses, and deadline=SECONDS, replicas=NUMBER"
-            ) from None
-        try:
-            store._link.check()
-        except TypeError as error:
-            raise StoreURLError(f"the URL of the store has an unknown option: {error}") from None
-        except StoreError:
-            store.close()
-            raise
-        return store
 
     @_bounded
     def append(
         self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
-    ) -> int:
+    ) -> Steps[int]:
         arguments: list[bytes | int] = [-1 if expected is None else expected, self._ttl_ms]
         for record in to_records(messages):
             arguments += (record.id, record.digest, record.data)
         mark, nonce = ("ttl" if self.ttl else "kept"), secrets.token_hex(8)
-        what, count, detail = self._append(scope, arguments, create=False)
+        what, count, detail = yield from self._append(scope, arguments, create=False)
         for _ in range(_ATTEMPTS):
             if what != b"absent":
                 break
-            if self._index.raise_if_lost(scope):
-                what, count, detail = self._append(scope, arguments, create=False)
+            if (yield from self._index.raise_if_lost(scope)):
+                what, count, detail = yield from self._append(scope, arguments, create=False)
             elif not messages or expected:
                 what, count, detail = (b"moved" if expected else b"ok"), 0, 0
-            elif self._index.mark(scope, "announce", nonce=nonce) != b"kept":
-                what, count, detail = self._append(scope, arguments, create=True)
-                self._index.mark(scope, "confirm", mark, nonce)
+            elif (yield from self._index.mark(scope, "announce", nonce=nonce)) != b"kept":
+                what, count, detail = yield from self._append(scope, arguments, create=True)
+                yield from self._index.mark(scope, "confirm", mark, nonce)
                 break
         else:
             raise ConflictError(f"{scope.key} is deleted and written by others all the time")
         if what == b"ok":
             if detail:
-                self._index.mark(scope, "switch", mark)
+                yield from self._index.mark(scope, "switch", mark)
             return int(count)
         if what == b"differs":
             raise ConflictError(differs(scope, detail))
@@ -167,9 +115,9 @@ class RedisStore(Store):
         raise LogLostError(lost(scope, detail, count))
 
     @_bounded
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+    def read(self, scope: Scope, after: int = 0) -> Steps[list[Message]]:
         validated_after(after)
-        count, entries = self._log(scope, f"{after + 1}-0")
+        count, entries = yield from self._log(scope, f"{after + 1}-0")
         wanted = range(after + 1, count + 1)
         if [entry_id for entry_id, _ in entries] != [b"%d-0" % n for n in wanted]:
             raise LogLostError(lost(scope, count - len(wanted) + len(entries), count))
@@ -179,18 +127,18 @@ class RedisStore(Store):
         ]
 
     @_bounded
-    def count(self, scope: Scope) -> int:
-        return self._log(scope)[0]
+    def count(self, scope: Scope) -> Steps[int]:
+        return (yield from self._log(scope))[0]
 
     @_bounded
-    def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
+    def scopes(self, namespace: str, kind: Kind) -> Steps[list[ScopeInfo]]:
         validated_name("namespace", namespace)
-        marked = self._index.scopes(namespace, kind)
+        marked = yield from self._index.scopes(namespace, kind)
         infos = []
         for start in range(0, len(marked), 1000):
             batch = marked[start : start + 1000]
             metas = [scripts.log_keys(scope)[1] for scope, _ in batch]
-            rows = self._link.gather(
+            rows = yield from self._link.gather(
                 [(meta, ("HMGET", meta, "count", "created", "updated")) for meta in metas]
             )
             for (scope, mark), (count, created, updated) in zip(batch, rows, strict=True):
@@ -200,87 +148,81 @@ class RedisStore(Store):
                 elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
                     infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
                 elif mark == b"ttl":
-                    self._index.mark(scope, "remove", "ttl")
+                    yield from self._index.mark(scope, "remove", "ttl")
         return infos
 
     @_bounded
-    def delete(self, scope: Scope) -> Deleted:
+    def delete(self, scope: Scope) -> Steps[Deleted]:
         names_key = scripts.names_key(scope)
-        marked = self._index.mark_deleting(scope)
+        marked = yield from self._index.mark_deleting(scope)
         for _ in range(_ATTEMPTS):
-            [members] = self._link.run(names_key, ("SMEMBERS", names_key))
+            [members] = yield from self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
             tensors = [scripts.tensor_key(scope, name) for name in names]
             keys = [*scripts.log_keys(scope), names_key, *tensors]
-            gone = self._link.script(scripts.DELETE, keys, names)
+            gone = yield from self._link.script(scripts.DELETE, keys, names)
             if gone:
                 break
         else:
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
-        self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
+        yield from self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         messages, *flags = gone
         chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
         return Deleted(messages, len(chunks), sum(flags))
 
-    def close(self) -> None:
-        self._link.close()
-
     @_bounded
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
-    ) -> list[bytes | None]:
+    ) -> Steps[list[bytes | None]]:
         keys = [scripts.tensor_key(scope, scripts.tensor_name(fingerprint, c)) for c in chunk_ids]
         values: list[bytes | None] = []
         batch = 16  # tensors of a scope are much alike in size: the first few tell how many fit
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
             refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
-            values += self._link.run(some[0], ("MGET", *some), *refresh)[0]
+            values += (yield from self._link.run(some[0], ("MGET", *some), *refresh))[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
             batch = max(1, min(1024, fit))
         if keys:
-            self._touch(scope, tensors=True)
+            yield from self._touch(scope, tensors=True)
         return values
 
     @_bounded
-    def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> None:
+    def put_many(self, scope: Scope, fingerprint: str, items: Mapping[str, bytes]) -> Steps[None]:
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
         for batch in _batches(items):
             named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
             # In one transaction: a tensor that no list names could never be deleted.
-            self._link.run(
+            yield from self._link.run(
                 names_key,
                 ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
                 *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
                 transaction=True,
             )
         if items:
-            self._touch(scope)
+            yield from self._touch(scope)
 
     @_bounded
-    def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
+    def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> Steps[int]:
         if not chunk_ids:
             return 0
         names = [scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids]
         # In this order, and not in one round trip: a tensor that is there is always named.
         keys = [scripts.tensor_key(scope, name) for name in names]
-        [dropped] = self._link.run(keys[0], ("UNLINK", *keys))
+        [dropped] = yield from self._link.run(keys[0], ("UNLINK", *keys))
         names_key = scripts.names_key(scope)
-        self._link.run(names_key, ("SREM", names_key, *names))
+        yield from self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
 
-    def server_version(self) -> str:
+    def server_version(self) -> Steps[str]:
         """What the server says of its version; "unknown" where a provider forbids asking."""
         try:
-            [found] = self._link.run("", ("INFO", "server"))
+            [found] = yield from self._link.run("", ("INFO", "server"))
         except StoreError:
             return "unknown"
         return str(found.get("redis_version", "unknown"))
-
-    def describe(self) -> str:
-        return self._link.describe()
 
     # ------------------------------------------------------------------------------ inside
 
@@ -288,20 +230,20 @@ class RedisStore(Store):
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
 
-    def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
+    def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Steps[Any]:
         head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
         keys = scripts.log_keys(scope)
         script, given = scripts.APPEND, [*head, *arguments]
-        return self._link.script(script, keys, given, replicas=self._replicas)
+        return (yield from self._link.script(script, keys, given, replicas=self._replicas))
 
-    def _log(self, scope: Scope, *first: str) -> tuple[int, list[Any]]:
+    def _log(self, scope: Scope, *first: str) -> Steps[tuple[int, list[Any]]]:
         """The count of a log that is whole, and its entries from id ``first`` on, if given."""
         for _ in range(_ATTEMPTS):
-            version, count, ttl, entries, known, answer = self._link.script(
+            version, count, ttl, entries, known, answer = yield from self._link.script(
                 scripts.READ, scripts.log_keys(scope), first
             )
             if count is None and not entries and not known:
-                if self._index.raise_if_lost(scope):
+                if (yield from self._index.raise_if_lost(scope)):
                     continue
                 return 0, []
             if version is not None and version != b"%d" % scripts.LAYOUT_VERSION:
@@ -309,15 +251,16 @@ class RedisStore(Store):
             if count is None or not int(count) == entries == known:
                 raise LogLostError(lost(scope, entries, int(count or max(known, entries))))
             if ttl != b"0":
-                self._touch(scope)
+                yield from self._touch(scope)
             return entries, answer
         raise ConflictError(f"{scope.key} is deleted and written by others all the time")
 
-    def _touch(self, scope: Scope, *, tensors: bool = False) -> None:
+    def _touch(self, scope: Scope, *, tensors: bool = False) -> Steps[None]:
         if self.ttl:
-            self._link.script(scripts.TOUCH, scripts.log_keys(scope), [self._ttl_ms])
+            yield from self._link.script(scripts.TOUCH, scripts.log_keys(scope), [self._ttl_ms])
             if tensors:
-                self._link.script(scripts.LIST_TENSORS, [scripts.names_key(scope)], [self._ttl_ms])
+                names_key = scripts.names_key(scope)
+                yield from self._link.script(scripts.LIST_TENSORS, [names_key], [self._ttl_ms])
 
 
 def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
@@ -338,12 +281,3 @@ def _version(scope: Scope, version: bytes) -> str:
         f"{scope.key} has layout version {version.decode('ascii', 'replace')}; this release reads "
         f"{scripts.LAYOUT_VERSION}. Use the release that wrote it, or a newer one."
     )
-
-
-def _split(url: str) -> tuple[str, dict[str, str]]:
-    """The URL for redis-py, and the options that are ours."""
-    place, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
-    theirs = [(name, value) for name, value in pairs if name not in ours]
-    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours
