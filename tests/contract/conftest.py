@@ -6,21 +6,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from redis.sentinel import Sentinel as SentinelClient
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client
+from tests.support.async_stores import BackgroundLoop
+from tests.support.backends import Backend, InMemory, Redis, SQLite, redis_of
 
+SERVERS = pytest.mark.servers
 REDIS = [
     "redis",
     "unix",
     "tls",
-    pytest.param("sentinel", marks=pytest.mark.servers),
-    pytest.param("cluster", marks=pytest.mark.servers),
+    pytest.param("sentinel", marks=SERVERS),
+    pytest.param("cluster", marks=SERVERS),
+    "async redis",
+    "async unix",
+    "async tls",
+    pytest.param("async sentinel", marks=SERVERS),
+    pytest.param("async cluster", marks=SERVERS),
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite", *REDIS])
+@pytest.fixture(scope="session")
+def background_loop() -> Iterator[BackgroundLoop]:
+    """Where the calls of all asynchronous stores run."""
+    made = BackgroundLoop()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["memory", "sqlite", "async memory", "async sqlite", *REDIS])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -28,7 +41,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS])
+@pytest.fixture(params=["sqlite", "async sqlite", *REDIS])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -43,30 +56,32 @@ def sqlite_backend(tmp_path: Path) -> Iterator[SQLite]:
     made.close()
 
 
-@pytest.fixture(params=["redis", pytest.param("cluster", marks=pytest.mark.servers)])
-def redis_backend(request: pytest.FixtureRequest) -> Iterator[Redis]:
+@pytest.fixture(
+    params=[
+        "redis",
+        pytest.param("cluster", marks=SERVERS),
+        "async redis",
+        pytest.param("async cluster", marks=SERVERS),
+    ]
+)
+def redis_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis]:
     """Where keys are looked at or damaged: one server, and several."""
-    made = redis_of(request, request.param)
+    made = backend_of(request, tmp_path)
+    assert isinstance(made, Redis)
     yield made
     made.close()
 
 
 def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
-    if request.param == "memory":
-        return InMemory()
-    if request.param == "sqlite":
-        return SQLite(folder / "memory.db")
-    return redis_of(request, request.param)
-
-
-def redis_of(request: pytest.FixtureRequest, kind: str) -> Redis:
-    if kind == "cluster":
-        url = request.getfixturevalue("redis_cluster").url
-        return Redis(url, cluster_client(url))
-    if kind == "sentinel":
-        sentinel = request.getfixturevalue("redis_sentinel")
-        asked = SentinelClient([("127.0.0.1", sentinel.sentinel.port)])
-        return Redis(sentinel.url, asked.master_for("main"))
-    doors = request.getfixturevalue("redis_doors")
-    url = {"redis": doors.url, "unix": doors.unix_url, "tls": doors.tls_url}[kind]
-    return Redis(url, redis.Redis.from_url(doors.url))
+    """The place that the fixture's parameter names; "async": its stores are those for event loops."""
+    way, _, kind = request.param.rpartition(" ")
+    made: Backend
+    if kind == "memory":
+        made = InMemory()
+    elif kind == "sqlite":
+        made = SQLite(folder / "memory.db")
+    else:
+        made = redis_of(request, kind)
+    if way:
+        made.loop = request.getfixturevalue("background_loop")
+    return made
