@@ -73,7 +73,7 @@ def redis_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Re
 
 
 def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
-    """The place that the fixture's parameter names; "async": its stores are those for event loops."""
+    """The place that the parameter names; "async": its stores are those for event loops."""
     way, _, kind = request.param.rpartition(" ")
     made: Backend
     if kind == "memory":

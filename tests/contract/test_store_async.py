@@ -1,4 +1,4 @@
-"""What only stores for event loops can do: many calls at once on one loop, cancelled, on several."""
+"""What only stores for event loops do: many calls at once, cancelled ones, several loops."""
 
 from __future__ import annotations
 

@@ -7,7 +7,15 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from vist2_memory.store import AsyncStore, Deleted, Kind, Scope, ScopeInfo, Store
+from vist2_memory.store import (
+    AsyncStore,
+    Deleted,
+    Kind,
+    Scope,
+    ScopeInfo,
+    Store,
+    open_async_store,
+)
 from vist2_memory.types import Message
 
 T = TypeVar("T")
@@ -75,3 +83,21 @@ class Waiting(Store):
 
     def close(self) -> None:
         self._loop.call(self._store.close())
+
+
+def open_waiting(url: str) -> Store:
+    """What `open_store` opens, as an asynchronous store on an event loop of its own."""
+    loop = BackgroundLoop()
+    try:
+        return WithLoop(loop.call(open_async_store(url)), loop)
+    except BaseException:
+        loop.stop()
+        raise
+
+
+class WithLoop(Waiting):
+    """One that stops its event loop when it is closed."""
+
+    def close(self) -> None:
+        super().close()
+        self._loop.stop()

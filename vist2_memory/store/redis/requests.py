@@ -1,8 +1,8 @@
 """What the logic of the store asks of whoever does its input and output.
 
 `link`, `servers`, `index` and `store` wait for nothing and touch no socket: their methods are
-generators that yield a request, are sent the reply, and return the result. `wire.Wire` does what is
-asked in the calling thread, `async_wire.AsyncWire` on an event loop; the logic is the same for both.
+generators that yield a request, are sent the reply, and return the result. `wire.Wire` does what
+is asked in the calling thread, `async_wire.AsyncWire` on an event loop; the logic is one for both.
 An error of the wire is raised inside the generator, where the request was yielded.
 """
 

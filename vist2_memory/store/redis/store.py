@@ -7,8 +7,8 @@ slot and cannot change in the same step, so a scope is announced there *before* 
 
 All clients of a namespace should use one ``ttl``: tensors written without outlive a log with one.
 
-The methods are generators (`vist2_memory.store.redis.requests`); those who run them, and so are what
-a caller sees, are `RedisStore` and `AsyncRedisStore` in `faces`.
+The methods are generators (`vist2_memory.store.redis.requests`). `RedisStore` and `AsyncRedisStore`
+in `faces` run them.
 """
 
 from __future__ import annotations
