@@ -13,6 +13,7 @@ from vist2_memory.store import (
     Kind,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     open_async_store,
 )
@@ -51,9 +52,36 @@ class Waiting(Store):
         self._store, self._loop = store, loop
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
-        return self._loop.call(self._store.append(scope, messages, expected=expected))
+        return self._loop.call(
+            self._store.append(scope, messages, expected=expected, revision=revision)
+        )
+
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        return self._loop.call(
+            self._store.rewrite(
+                scope, keep, messages, expected=expected, last=last, revision=revision, token=token
+            )
+        )
+
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        return self._loop.call(self._store.snapshot(scope, after))
 
     def read(self, scope: Scope, after: int = 0) -> list[Message]:
         return self._loop.call(self._store.read(scope, after))

@@ -98,10 +98,15 @@ class FailingStore(InMemoryStore):
             raise StoreUnavailableError(f"{method} is out of order")
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         self._try("append")
-        return super().append(scope, messages, expected=expected)
+        return super().append(scope, messages, expected=expected, revision=revision)
 
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]

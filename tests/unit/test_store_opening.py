@@ -120,9 +120,9 @@ def test_a_database_of_a_later_release_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     SQLiteStore(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(StoreFormatError, match="schema version 2; this release reads 1"):
+    with pytest.raises(StoreFormatError, match="schema version 3; this release reads 1 to 2"):
         SQLiteStore(path)
 
 

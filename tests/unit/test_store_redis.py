@@ -112,9 +112,9 @@ def test_keys_that_hold_something_else_and_later_layouts(redis_server: Any) -> N
     client = redis.Redis.from_url(redis_server.url)
     store = RedisStore(client)
     store.append(SCOPE, [SAID])
-    client.hset("vist2:{n/session/s}:meta", "v", "2")
+    client.hset("vist2:{n/session/s}:meta", "v", "3")
     for call in (lambda: store.read(SCOPE), lambda: store.append(SCOPE, [SAID])):
-        with pytest.raises(StoreFormatError, match="layout version 2; this release reads 1"):
+        with pytest.raises(StoreFormatError, match="layout version 3; this release reads 1 to 2"):
             call()
     client.set("vist2:{n/session/s}:log", "mine")
     for call in (lambda: store.read(SCOPE), lambda: store.append(SCOPE, [SAID])):

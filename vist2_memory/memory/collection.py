@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vist2_memory.errors import ConflictError
+from vist2_memory.errors import ConflictError, InvalidInputError
 from vist2_memory.memory.recollection import Recollection, prepare, recollect
+from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.chunking import chunk_id
@@ -19,6 +21,9 @@ from vist2_memory.types import Chunk, Message
 if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
 
+_ATTEMPTS = 20
+"""How often a removal is tried again after another writer came first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -26,6 +31,11 @@ class Document:
 
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of its text, under which it is stored; the same text has the same."""
+        return chunk_id(self.text)
 
 
 class Collection:
@@ -78,6 +88,44 @@ class Collection:
         except ConflictError:
             return False  # the same text under other metadata: the first stays
 
+    def remove_document(self, document: str) -> Document:
+        """Take out the document with this text or id, and return it.
+
+        Its chunks' tensors are dropped, but for those that another document has too. Raises
+        ``InvalidInputError`` if there is no such document; nothing is changed then.
+        """
+        store, engine, token = self._memory.store, self._memory.engine, uuid.uuid4().hex
+        for _ in range(_ATTEMPTS):
+            log = store.snapshot(self.scope)
+            place = _place_of(log.messages, document, self.name)
+            removed = log.messages[place]
+            others = [m for m in log.messages if m.id != removed.id]
+            kept = {chunk.id for other in others for chunk in self._cut(other.text)}
+            gone = [chunk.id for chunk in self._cut(removed.text) if chunk.id not in kept]
+            # First, so that no tensor outlasts its text.
+            store.drop_many(self.scope, engine.spec.fingerprint, gone)
+            try:
+                store.rewrite(
+                    self.scope,
+                    place,
+                    others[place:],
+                    expected=len(log.messages),
+                    last=log.messages[-1].id,
+                    revision=log.revision,
+                    token=token,
+                )
+            except ConflictError:
+                continue
+            return Document(removed.text, removed.payload)
+        raise ConflictError(
+            f"collection {self.name!r}: other writers came first {_ATTEMPTS} times; nothing was "
+            "removed, try again"
+        )
+
+    def search(self, text: str, *, limit: int = 20) -> list[Found]:
+        """The documents in which all words of ``text`` occur; otherwise as `Session.search`."""
+        return find(self._memory.store.read(self.scope), text, limit)
+
     def chunks(self) -> list[Chunk]:
         """The chunks of all documents, in order; the last one of each may be short."""
         return [chunk for document in self.documents() for chunk in self._cut(document.text)]
@@ -97,6 +145,26 @@ class Collection:
         """:meth:`add_documents`, without blocking the event loop."""
         return await asyncio.to_thread(self.add_documents, documents, **options)
 
+    async def aremove_document(self, document: str) -> Document:
+        """:meth:`remove_document`, without blocking the event loop."""
+        return await asyncio.to_thread(self.remove_document, document)
+
+    async def asearch(self, text: str, *, limit: int = 20) -> list[Found]:
+        """:meth:`search`, without blocking the event loop."""
+        return await asyncio.to_thread(self.search, text, limit=limit)
+
     async def adelete(self) -> Deleted:
         """:meth:`delete`, without blocking the event loop."""
         return await asyncio.to_thread(self.delete)
+
+
+def _place_of(documents: Sequence[Message], document: str, collection: str) -> int:
+    """Where the document of this text or id stands; a text comes before an id."""
+    for wanted in (chunk_id(document), document):
+        for place, message in enumerate(documents):
+            if message.id == wanted:
+                return place
+    raise InvalidInputError(
+        f"collection {collection!r} has no document {document[:60]!r}: give a text or an id of "
+        "Collection.documents()"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.errors import ContextOverflowError, ModelError
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.recollection import Recollection, recollect
 from vist2_memory.memory.transcript import Transcript
@@ -43,6 +44,25 @@ class Assembled:
             timing=timing,
             degraded=(*end.degraded, *notes, *degraded),
             left_out_tokens=self.left_out_tokens,
+        )
+
+
+def check_answers(engine: Engine) -> None:
+    """Raises ``ModelError`` for an engine that has no model to answer."""
+    if not engine.spec.answers:
+        raise ModelError(
+            f"the memory was opened with {engine.spec.model!r}, which only draws: send what "
+            "Session.deliver() gives to a hosted model, or open the memory with a model"
+        )
+
+
+def check_pinned(engine: Engine, session: str, pinned: str) -> None:
+    """Raises ``ContextOverflowError`` if system prompts leave no room for the conversation."""
+    tokens, room = engine.chunker.count(pinned), engine.spec.max_text_tokens // 2
+    if tokens > room:
+        raise ContextOverflowError(
+            f"the system prompt of session {session!r} would have {tokens} tokens, the model "
+            f"has room for {room}: shorten it"
         )
 
 

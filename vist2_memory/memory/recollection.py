@@ -63,6 +63,15 @@ def prepare(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk])
         recollect(store, engine, scope, chunks[start : start + _PREPARED])
 
 
+def carry_over(
+    store: Store, engine: Engine, source: Scope, target: Scope, chunks: Sequence[Chunk]
+) -> None:
+    """Store the visual tokens of ``chunks`` of one scope under another, bound to that one."""
+    for start in range(0, len(chunks), _PREPARED):
+        found = recollect(store, engine, source, chunks[start : start + _PREPARED])
+        remember(store, engine, target, found.visual)
+
+
 def remember(
     store: Store, engine: Engine, scope: Scope, tokens: Sequence[VisualTokens]
 ) -> list[str]:

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.engine.pages import PageEngine
-from vist2_memory.errors import (
-    ConflictError,
-    ContextOverflowError,
-    ModelError,
-    StoreUnavailableError,
-)
+from vist2_memory.errors import ConflictError, ModelError, StoreUnavailableError
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.context import assemble
+from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.recollection import prepare, remember
+from vist2_memory.memory.revisable import Revisable
+from vist2_memory.memory.revisions import asked
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -45,7 +42,7 @@ EXPORT_FORMAT = "vist2-session"
 EXPORT_VERSION = 1
 
 
-class Session:
+class Session(Revisable):
     """One conversation. Made by :meth:`VisualMemory.session`; safe to use from several threads."""
 
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
@@ -135,12 +132,7 @@ class Session:
         answered with the stored text. Raises what :meth:`add` raises.
         """
         check_text(question, "question")
-        spec = self._memory.engine.spec
-        if not spec.answers:
-            raise ModelError(
-                f"the memory was opened with {spec.model!r}, which only draws: send what "
-                "Session.deliver() gives to a hosted model, or open the memory with a model"
-            )
+        check_answers(self._memory.engine)
         options = params or GenerationParams()
         return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
 
@@ -158,7 +150,7 @@ class Session:
             if answered is None:
                 store, engine = self._memory.store, self._memory.engine
                 assembled = assemble(store, engine, self.scope, state, include)
-            start, seen = state.tail_start, len(state.messages)
+            start, seen = state.tail_start, state.seen
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
             return
@@ -247,16 +239,9 @@ class Session:
 
     def _check_pinned(self, message: Message) -> None:
         """Refuse a system prompt that would leave no room for the conversation."""
-        if message.role != "system":
-            return
-        engine = self._memory.engine
-        pinned = self._log.refresh().pinned + write_message(message.role, message.text)
-        tokens, room = engine.chunker.count(pinned), engine.spec.max_text_tokens // 2
-        if tokens > room:
-            raise ContextOverflowError(
-                f"the system prompt of session {self.id!r} would have {tokens} tokens, the model "
-                f"has room for {room}: shorten it"
-            )
+        if message.role == "system":
+            pinned = self._log.refresh().pinned + write_message(message.role, message.text)
+            check_pinned(self._memory.engine, self.id, pinned)
 
     def _open_turn(
         self, turn: str, question: str, payload: Mapping[str, Any] | None
@@ -277,7 +262,7 @@ class Session:
         return answered
 
     def _close_turn(
-        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: int
+        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: tuple[int, int]
     ) -> list[str]:
         """Log the answer, cache what was folded; what was out of the ordinary, in words."""
         ends = [event.chunk.start + len(event.chunk.text) for event in folded]
@@ -285,9 +270,12 @@ class Session:
         answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
         with self._log.lock:
             try:
-                self._log.append(answer, ends, seen)
+                self._log.append(answer, ends, seen, answers=True)
             except ConflictError:
-                if not any(message.id == answer.id for message in self._log.refresh().messages):
+                messages = self._log.refresh().messages
+                if not asked(messages, turn):
+                    return ["the question was taken back meanwhile; this answer was not logged"]
+                if not any(message.id == answer.id for message in messages):
                     raise
                 return ["another answer to this turn was logged first; this one was not"]
         visual = [event.visual for event in folded]

@@ -28,6 +28,13 @@ class Transcript:
     chunks: list[Chunk] = field(default_factory=list)
     tail_start: int = 0
     """Character offset at which the tail begins."""
+    revision: int = 0
+    """How often the log had been rewritten when these messages were read."""
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """The revision and the number of messages: no two states of a log have the same."""
+        return self.revision, len(self.messages)
 
     @property
     def tail(self) -> str:
@@ -56,6 +63,12 @@ class Transcript:
                 self._cut_at_all(message.cuts)  # and nowhere else: where not, was decided then
             else:
                 self._cut_full()
+
+    def of(self, messages: Iterable[Message]) -> Transcript:
+        """The transcript of ``messages``, for the same layout."""
+        transcript = Transcript(self.chunker, self.layout, self.tail_limit)
+        transcript.take(messages)
+        return transcript
 
     def cuts_after(self, message: Message, ends: Iterable[int] = ()) -> tuple[int, ...]:
         """The cuts to be stored with ``message``: those already made at ``ends``, and new ones."""

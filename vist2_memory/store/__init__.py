@@ -25,6 +25,7 @@ from vist2_memory.store.base import (
     MemoryStore,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     TokenStore,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "MemoryStore",
     "Scope",
     "ScopeInfo",
+    "Snapshot",
     "Store",
     "TokenStore",
     "open_async_store",

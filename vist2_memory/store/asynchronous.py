@@ -8,12 +8,13 @@ one that raised `StoreUnavailableError`; nothing is ever half-written.
 from __future__ import annotations
 
 import asyncio
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Store, validated_ttl
+from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Snapshot, Store, validated_ttl
 from vist2_memory.types import Message
 
 P = ParamSpec("P")
@@ -35,13 +36,36 @@ class AsyncStore(ABC):
 
     @abstractmethod
     async def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         """`MemoryStore.append`."""
 
     @abstractmethod
+    async def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        """`MemoryStore.rewrite`."""
+
+    @abstractmethod
+    async def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        """`MemoryStore.snapshot`."""
+
     async def read(self, scope: Scope, after: int = 0) -> list[Message]:
         """`MemoryStore.read`."""
+        return (await self.snapshot(scope, after)).messages
 
     @abstractmethod
     async def count(self, scope: Scope) -> int:
@@ -103,9 +127,32 @@ class Adapted(AsyncStore):
         return method(*args, **options)
 
     async def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
-        return await self._call(self._store.append, scope, messages, expected=expected)
+        call = functools.partial(self._store.append, scope, messages)
+        return await self._call(call, expected=expected, revision=revision)
+
+    async def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        call = functools.partial(self._store.rewrite, scope, keep, messages)
+        return await self._call(call, expected=expected, last=last, revision=revision, token=token)
+
+    async def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        return await self._call(self._store.snapshot, scope, after)
 
     async def read(self, scope: Scope, after: int = 0) -> list[Message]:
         return await self._call(self._store.read, scope, after)

@@ -68,6 +68,17 @@ def validated_after(after: int) -> int:
     return after
 
 
+def validated_rewrite(keep: int, expected: int, revision: int) -> None:
+    """Raises `ValueError` unless ``keep`` of ``expected`` messages can be kept."""
+    if expected < 1 or not 0 <= keep <= expected:
+        raise ValueError(
+            f"keep={keep} of expected={expected} messages is not allowed: a rewrite keeps 0 to all "
+            "of a log that holds 1 or more"
+        )
+    if revision < 0:
+        raise ValueError(f"revision={revision} is not allowed: the one that was read, 0 or more")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One session or collection of one namespace (tenant). Names: any text, 1 to 1024 bytes."""
@@ -110,6 +121,14 @@ class ScopeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A log at one moment: the ``messages`` asked for, and how often it was rewritten."""
+
+    messages: list[Message]
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
 
@@ -119,26 +138,67 @@ class Deleted:
 
 
 class MemoryStore(ABC):
-    """The log of messages: ordered, append-only, verbatim. Every method may raise `StoreError`."""
+    """The log of messages: ordered, verbatim. Every method may raise `StoreError`.
+
+    A log grows at its end and changes otherwise only by `rewrite`, which raises its revision: two
+    reads of one revision differ in what was appended between them, and in nothing else.
+    """
 
     @abstractmethod
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         """Write all of ``messages`` or none, and return how many the log holds then.
 
         A message whose id is there already is skipped, so a retry doubles nothing; what was written
-        first stays, its time and cuts too. ``expected`` is how many messages the caller has seen.
+        first stays, its time and cuts too. ``expected`` is how many messages the caller has seen,
+        ``revision`` the revision at which it saw them; None: whatever there is.
 
         Raises `ConflictError` if an id is there with another role, turn, text or payload, or if the
-        log holds more or fewer than ``expected`` (unless all ids are there already: a retry);
-        `InvalidMessageError` for a message without id or one that cannot be written down;
-        `LogLostError` if the log is damaged.
+        log holds more or fewer than ``expected`` or is of another ``revision`` (unless all ids are
+        there already: a retry); `InvalidMessageError` for a message without id or one that cannot
+        be written down; `LogLostError` if the log is damaged.
         """
 
     @abstractmethod
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        """Put ``messages`` in place of all but the first ``keep``, in one step or not at all.
+
+        ``expected`` (at least 1), ``last`` and ``revision`` are what the caller has seen: how many
+        messages, the id of the last of them, at which revision. Returns how many messages the log
+        holds then; its revision is one higher. ``token`` names this rewrite: tried again under the
+        same token, while it is the newest rewrite, it is not done twice. Tensors are left alone.
+
+        Raises `ConflictError` if the log is no longer as it was seen; `InvalidMessageError` for a
+        message that cannot be written down or whose id is among those kept; `LogLostError` if the
+        log is damaged. Nothing is changed then.
+        """
+
+    @abstractmethod
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        """The messages in order, without the first ``after``, and the revision that they are of.
+
+        Raises `LogLostError` if any message is missing.
+        """
+
     def read(self, scope: Scope, after: int = 0) -> list[Message]:
-        """The messages in order, without the first ``after``; `LogLostError` if any is missing."""
+        """The messages of :meth:`snapshot`."""
+        return self.snapshot(scope, after).messages
 
     @abstractmethod
     def count(self, scope: Scope) -> int:

@@ -10,18 +10,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vist2_memory.errors import ConflictError, StoreUnavailableError
+from vist2_memory.errors import ConflictError, InvalidMessageError, StoreUnavailableError
 from vist2_memory.store.asynchronous import Adapted, AsyncStore
 from vist2_memory.store.base import (
     Deleted,
     Kind,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     validated_after,
     validated_name,
+    validated_rewrite,
 )
-from vist2_memory.store.records import Record, differs, from_record, moved_on, to_records
+from vist2_memory.store.records import (
+    Record,
+    differs,
+    from_record,
+    kept_twice,
+    moved_on,
+    rewritten,
+    to_records,
+)
 from vist2_memory.types import Message
 
 
@@ -32,6 +42,8 @@ class _Shelf:
     created: float
     updated: float
     expires: float | None = None
+    revision: int = 0
+    token: str = ""
     log: list[Record] = field(default_factory=list)
     digests: dict[bytes, bytes] = field(default_factory=dict)
     tensors: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -51,7 +63,12 @@ class InMemoryStore(Store):
         return Adapted(self)
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         records = to_records(messages)
         with self._lock:
@@ -62,22 +79,58 @@ class InMemoryStore(Store):
                 if digests.get(record.id, record.digest) != record.digest:
                     raise ConflictError(differs(scope, record.id))
             fresh = [record for record in records if record.id not in digests]
-            if expected is not None and expected != count and (fresh or not records):
-                raise ConflictError(moved_on(scope, expected, count))
+            found = shelf.revision if shelf else 0
+            if fresh or not records:
+                if expected is not None and expected != count:
+                    raise ConflictError(moved_on(scope, expected, count))
+                if revision is not None and revision != found:
+                    raise ConflictError(rewritten(scope, count, revision, found))
             if fresh:
-                shelf = shelf or self._new(scope)
-                shelf.log.extend(fresh)
-                shelf.digests.update((record.id, record.digest) for record in fresh)
-                shelf.updated = self._clock()
-                shelf.expires = shelf.updated + self.ttl if self.ttl else None
+                self._write(shelf or self._new(scope), fresh)
             return count + len(fresh)
 
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        validated_rewrite(keep, expected, revision)
+        records = to_records(messages)
+        with self._lock:
+            shelf = self._find(scope)
+            if shelf is None:
+                raise ConflictError(moved_on(scope, expected, 0))
+            if token and shelf.token == token:
+                return len(shelf.log)
+            if len(shelf.log) != expected:
+                raise ConflictError(moved_on(scope, expected, len(shelf.log)))
+            if shelf.revision != revision or shelf.log[-1].id.decode() != last:
+                raise ConflictError(rewritten(scope, expected, revision, shelf.revision))
+            kept = {record.id for record in shelf.log[:keep]}
+            for record in records:
+                if record.id in kept:
+                    raise InvalidMessageError(kept_twice(scope, record.id))
+            for record in shelf.log[keep:]:
+                del shelf.digests[record.id]
+            del shelf.log[keep:]
+            self._write(shelf, records)
+            shelf.revision, shelf.token = revision + 1, token
+            return len(shelf.log)
+
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
         validated_after(after)
         with self._lock:
             shelf = self._find(scope)
             records = shelf.log[after:] if shelf else []
-        return [from_record(r.data, scope, after + n) for n, r in enumerate(records, start=1)]
+            revision = shelf.revision if shelf else 0
+        messages = [from_record(r.data, scope, n) for n, r in enumerate(records, start=after + 1)]
+        return Snapshot(messages, revision)
 
     def count(self, scope: Scope) -> int:
         with self._lock:
@@ -144,6 +197,12 @@ class InMemoryStore(Store):
     def _new(self, scope: Scope) -> _Shelf:
         now = self._clock()
         return self._shelves.setdefault(scope, _Shelf(created=now, updated=now))
+
+    def _write(self, shelf: _Shelf, records: Sequence[Record]) -> None:
+        shelf.log.extend(records)
+        shelf.digests.update((record.id, record.digest) for record in records)
+        shelf.updated = self._clock()
+        shelf.expires = shelf.updated + self.ttl if self.ttl else None
 
     def _find(self, scope: Scope) -> _Shelf | None:
         """The shelf of the scope; to look for it is to use it."""

@@ -94,7 +94,7 @@ def differs(scope: Scope, message_id: bytes) -> str:
     """An id that is in the log with other content, in words."""
     return (
         f"{scope.key} holds another message with the id {message_id.decode()!r}: "
-        "an id is given once and its message never changes"
+        "an id is given once, and only a rewrite changes its message"
     )
 
 
@@ -106,6 +106,23 @@ def moved_on(scope: Scope, expected: int, count: int) -> str:
         else "it was deleted since it was read, or lost its newest messages"
     )
     return f"{scope.key} holds {count} messages, not {expected}: {why}; read it again and retry"
+
+
+def rewritten(scope: Scope, expected: int, revision: int, found: int) -> str:
+    """A log that is not as the caller has seen it, though it may be as long, in words."""
+    if revision == found:
+        why = f"message {expected} has another id than was seen"
+    else:
+        why = f"it is at revision {found}, not {revision}"
+    return f"{scope.key} was rewritten or begun anew since it was read: {why}; read it again"
+
+
+def kept_twice(scope: Scope, message_id: bytes) -> str:
+    """A message to be written whose id stays in the log, in words."""
+    return (
+        f"{scope.key} has the id {message_id.decode()!r} among the messages that are kept: "
+        "an id is unique in its session"
+    )
 
 
 def lost(scope: Scope, found: int, count: int) -> str:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from vist2_memory.errors import (
     ConflictError,
+    InvalidMessageError,
     LogLostError,
     StoreError,
     StoreFormatError,
@@ -28,31 +29,25 @@ from vist2_memory.store.base import (
     Kind,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     quoted,
     validated_after,
     validated_name,
+    validated_rewrite,
 )
-from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.records import (
+    Record,
+    differs,
+    from_record,
+    kept_twice,
+    lost,
+    moved_on,
+    rewritten,
+    to_records,
+)
+from vist2_memory.store.sqlite_file import create_file, set_up
 from vist2_memory.types import Message
-
-APPLICATION_ID = 0x56495354
-"""``VIST``: says in the file's header whose it is."""
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE scopes (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, messages INTEGER NOT NULL,
-    created REAL NOT NULL, updated REAL NOT NULL, expires REAL);
-CREATE INDEX ends ON scopes (expires) WHERE expires IS NOT NULL;
-CREATE TABLE messages (
-    scope INTEGER NOT NULL REFERENCES scopes ON DELETE CASCADE, position INTEGER NOT NULL,
-    id BLOB NOT NULL, digest BLOB NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (scope, position), UNIQUE (scope, id));
-CREATE TABLE tensors (
-    scope INTEGER NOT NULL REFERENCES scopes ON DELETE CASCADE, fingerprint TEXT NOT NULL,
-    chunk TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (scope, fingerprint, chunk))
-"""
 
 
 class SQLiteStore(Store):
@@ -75,24 +70,30 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._lock = threading.RLock()
         self._closed = False
-        _create_file(self._path)
+        create_file(self._path)
         with self._translated():
             self._connection = sqlite3.connect(
                 self._path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
         try:
-            self._set_up()
+            with self._translated():
+                set_up(self._connection, self._path)
         except BaseException:
             self.close()
             raise
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
         records = to_records(messages)
         with self._transaction("IMMEDIATE"):
             row = self._find(scope)
-            count = self._counted(scope, row) if row else 0
+            count, found, _ = self._standing(scope, row) if row else (0, 0, "")
             fresh = []
             for record in records:
                 there = self._connection.execute(
@@ -102,39 +103,74 @@ class SQLiteStore(Store):
                     fresh.append(record)
                 elif there[0] != record.digest:
                     raise ConflictError(differs(scope, record.id))
-            if expected is not None and expected != count and (fresh or not records):
-                raise ConflictError(moved_on(scope, expected, count))
+            if fresh or not records:
+                if expected is not None and expected != count:
+                    raise ConflictError(moved_on(scope, expected, count))
+                if revision is not None and revision != found:
+                    raise ConflictError(rewritten(scope, count, revision, found))
             if fresh:
-                row = row or self._new(scope)
-                self._connection.executemany(
-                    "INSERT INTO messages VALUES (?,?,?,?,?)",
-                    [(row, n, r.id, r.digest, r.data) for n, r in enumerate(fresh, count + 1)],
-                )
-                now = self._clock()
-                self._connection.execute(
-                    "UPDATE scopes SET messages=?, updated=?, expires=? WHERE id=?",
-                    (count + len(fresh), now, now + self.ttl if self.ttl else None, row),
-                )
+                self._write(row or self._new(scope), count, fresh)
             return count + len(fresh)
 
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        validated_rewrite(keep, expected, revision)
+        records = to_records(messages)
+        with self._transaction("IMMEDIATE"):
+            row = self._find(scope)
+            if row is None:
+                raise ConflictError(moved_on(scope, expected, 0))
+            count, found, newest = self._standing(scope, row)
+            if token and token == newest:
+                return count
+            if count != expected:
+                raise ConflictError(moved_on(scope, expected, count))
+            [(end,)] = self._connection.execute(
+                "SELECT id FROM messages WHERE scope=? AND position=?", (row, count)
+            )
+            if found != revision or end.decode("utf-8") != last:
+                raise ConflictError(rewritten(scope, expected, revision, found))
+            self._connection.execute(
+                "DELETE FROM messages WHERE scope=? AND position>?", (row, keep)
+            )
+            for record in records:
+                query = "SELECT 1 FROM messages WHERE scope=? AND id=?"
+                if self._connection.execute(query, (row, record.id)).fetchone():
+                    raise InvalidMessageError(kept_twice(scope, record.id))
+            self._write(row, keep, records)
+            self._connection.execute(
+                "UPDATE scopes SET revision=?, token=? WHERE id=?", (revision + 1, token, row)
+            )
+        self._clear_wal()
+        return keep + len(records)
+
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
         validated_after(after)
         with self._transaction(self._reading):
             row = self._find(scope)
             if row is None:
-                return []
-            self._counted(scope, row)
+                return Snapshot([])
+            _, revision, _ = self._standing(scope, row)
             entries = self._connection.execute(
                 "SELECT position, data FROM messages WHERE scope=? AND position>? "
                 "ORDER BY position",
                 (row, after),
             ).fetchall()
-        return [from_record(data, scope, position) for position, data in entries]
+        return Snapshot([from_record(data, scope, n) for n, data in entries], revision)
 
     def count(self, scope: Scope) -> int:
         with self._transaction(self._reading):
             row = self._find(scope)
-            return self._counted(scope, row) if row else 0
+            return self._standing(scope, row)[0] if row else 0
 
     def scopes(self, namespace: str, kind: Kind) -> list[ScopeInfo]:
         start = f"{quoted(validated_name('namespace', namespace))}/{kind}/"
@@ -158,11 +194,7 @@ class SQLiteStore(Store):
                 {"row": row},
             ).fetchone()
             self._connection.execute("DELETE FROM scopes WHERE id=?", (row,))
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            # The text leaves the WAL too, where no reader holds it for long.
-            self._connection.execute("PRAGMA busy_timeout=250")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._connection.execute(f"PRAGMA busy_timeout={int(self._busy_timeout * 1000)}")
+        self._clear_wal()
         return Deleted(*counts)
 
     def close(self) -> None:
@@ -236,16 +268,35 @@ class SQLiteStore(Store):
         assert row is not None
         return row
 
-    def _counted(self, scope: Scope, row: int) -> int:
-        """How many messages were acknowledged; raises `LogLostError` unless all are there."""
-        count, found, last = self._connection.execute(
-            "SELECT scopes.messages, COUNT(position), COALESCE(MAX(position), 0) FROM scopes "
-            "LEFT JOIN messages ON scope=scopes.id WHERE scopes.id=?",
+    def _write(self, row: int, count: int, records: Sequence[Record]) -> None:
+        """Put ``records`` after the first ``count`` messages, which are all there are."""
+        self._connection.executemany(
+            "INSERT INTO messages VALUES (?,?,?,?,?)",
+            [(row, n, r.id, r.digest, r.data) for n, r in enumerate(records, count + 1)],
+        )
+        now = self._clock()
+        self._connection.execute(
+            "UPDATE scopes SET messages=?, updated=?, expires=? WHERE id=?",
+            (count + len(records), now, now + self.ttl if self.ttl else None, row),
+        )
+
+    def _standing(self, scope: Scope, row: int) -> tuple[int, int, str]:
+        """Messages, revision, token of the newest rewrite; `LogLostError` unless all are there."""
+        count, revision, token, found, last = self._connection.execute(
+            "SELECT scopes.messages, revision, token, COUNT(position), COALESCE(MAX(position), 0) "
+            "FROM scopes LEFT JOIN messages ON scope=scopes.id WHERE scopes.id=?",
             (row,),
         ).fetchone()
         if not count == found == last:
             raise LogLostError(lost(scope, found, count))
-        return int(count)
+        return int(count), int(revision), str(token)
+
+    def _clear_wal(self) -> None:
+        """What was deleted leaves the WAL too, where no reader holds it for long."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA busy_timeout=250")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.execute(f"PRAGMA busy_timeout={int(self._busy_timeout * 1000)}")
 
     @contextlib.contextmanager
     def _transaction(self, mode: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[None]:
@@ -278,52 +329,3 @@ class SQLiteStore(Store):
             raise StoreUnavailableError(f"{self._path} cannot be used: {error}{hint}") from error
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
-
-    def _set_up(self) -> None:
-        with self._translated():
-            for pragma in ("foreign_keys=ON", "secure_delete=ON", "synchronous=FULL"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                self._check_schema()  # never turn another program's file into WAL
-                self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("BEGIN IMMEDIATE")
-            if self._check_schema() == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._connection.execute("COMMIT")
-
-    def _check_schema(self) -> int:
-        """The schema version, 0 for an empty file; raises `StoreFormatError` for any other."""
-        identity, version, tables = (
-            self._connection.execute(query).fetchone()[0]
-            for query in (
-                "PRAGMA application_id",
-                "PRAGMA user_version",
-                "SELECT COUNT(*) FROM sqlite_master",
-            )
-        )
-        if identity == 0 and version == 0 and tables == 0:
-            return 0
-        if identity != APPLICATION_ID:
-            raise StoreFormatError(f"{self._path} is a SQLite database of another program")
-        if version != SCHEMA_VERSION:
-            raise StoreFormatError(
-                f"{self._path} has schema version {version}; this release reads {SCHEMA_VERSION}. "
-                "Use the release that wrote it, or a newer one."
-            )
-        return int(version)
-
-
-def _create_file(path: Path) -> None:
-    """Conversations are private: the file is made before SQLite makes it readable to all."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except FileNotFoundError:
-        raise StoreUnavailableError(
-            f"{path} cannot be opened: there is no folder {path.parent}; create it first"
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreUnavailableError(f"{path} cannot be opened: {reason}") from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 import redis
@@ -49,6 +48,7 @@ class _Timed:
 
     _reader: Any
     _writer: Any
+    ssl_context: Any
 
     def __init__(self, *, patience: float, shared: dict[str, Any], **options: Any) -> None:
         super().__init__(**options)
@@ -82,9 +82,6 @@ class _Timed:
 class TimedPool(redis.asyncio.ConnectionPool):
     """Connections of our own to one server."""
 
-    _available_connections: list[Any]
-    _in_use_connections: Iterable[Any]
-
     async def drop_idle(self) -> None:
         """Close those that nobody uses; redis-py would leave them where others take them."""
         idle, self._available_connections = self._available_connections, []
@@ -93,7 +90,8 @@ class TimedPool(redis.asyncio.ConnectionPool):
 
     async def end(self) -> None:
         """Close all; a call that is under way fails."""
-        for connection in list(self._in_use_connections):
+        in_use: list[Any] = list(self._in_use_connections)
+        for connection in in_use:
             connection.cut_off()
         idle, self._available_connections = self._available_connections, []
         for connection in idle:

@@ -15,7 +15,7 @@ from redis.cluster import RedisCluster
 
 from vist2_memory.errors import StoreError, StoreURLError
 from vist2_memory.store.asynchronous import AsyncStore
-from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Store, validated_ttl
+from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Snapshot, Store, validated_ttl
 from vist2_memory.store.redis.async_wire import AsyncWires
 from vist2_memory.store.redis.requests import Steps, T
 from vist2_memory.store.redis.store import RedisLogic
@@ -83,12 +83,34 @@ class RedisStore(Store):
         return AsyncRedisStore._of(self._logic, self._wires, self)
 
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
-        return self._wire.run(self._logic.append(scope, messages, expected=expected))
+        steps = self._logic.append(scope, messages, expected=expected, revision=revision)
+        return self._wire.run(steps)
 
-    def read(self, scope: Scope, after: int = 0) -> list[Message]:
-        return self._wire.run(self._logic.read(scope, after))
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        steps = self._logic.rewrite(
+            scope, keep, messages, expected=expected, last=last, revision=revision, token=token
+        )
+        return self._wire.run(steps)
+
+    def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        return self._wire.run(self._logic.snapshot(scope, after))
 
     def count(self, scope: Scope) -> int:
         return self._wire.run(self._logic.count(scope))
@@ -185,12 +207,34 @@ class AsyncRedisStore(AsyncStore):
         return self._blocking
 
     async def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> int:
-        return await self._run(self._logic.append(scope, messages, expected=expected))
+        steps = self._logic.append(scope, messages, expected=expected, revision=revision)
+        return await self._run(steps)
 
-    async def read(self, scope: Scope, after: int = 0) -> list[Message]:
-        return await self._run(self._logic.read(scope, after))
+    async def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> int:
+        steps = self._logic.rewrite(
+            scope, keep, messages, expected=expected, last=last, revision=revision, token=token
+        )
+        return await self._run(steps)
+
+    async def snapshot(self, scope: Scope, after: int = 0) -> Snapshot:
+        return await self._run(self._logic.snapshot(scope, after))
 
     async def count(self, scope: Scope) -> int:
         return await self._run(self._logic.count(scope))

@@ -1,9 +1,10 @@
 """What the store in Redis writes and reads, in which order, for threads and event loops alike.
 
-Appending is one Lua script: it sees the whole log, so writers are in one order and nothing is
-written twice or in part. Deleting uses the exact list of tensor names kept beside them: SCAN would
-walk the keys of all tenants and, in a cluster, of all nodes. The index of a namespace is in another
-slot and cannot change in the same step, so a scope is announced there *before* its first message.
+Appending is one Lua script, and so is rewriting: it sees the whole log, so writers are in one order
+and nothing is written twice or in part. Deleting uses the exact list of tensor names kept beside
+them: SCAN would walk the keys of all tenants and, in a cluster, of all nodes. The index of a
+namespace is in another slot and cannot change in the same step, so a scope is announced there
+*before* its first message.
 
 All clients of a namespace should use one ``ttl``: tensors written without outlive a log with one.
 
@@ -20,23 +21,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from vist2_memory.errors import (
     ConflictError,
-    LogLostError,
     StoreError,
-    StoreFormatError,
 )
 from vist2_memory.store.base import (
     Deleted,
     Kind,
     Scope,
     ScopeInfo,
+    Snapshot,
     validated_after,
     validated_name,
+    validated_rewrite,
 )
 from vist2_memory.store.deadline import deadline as within
-from vist2_memory.store.records import differs, from_record, lost, moved_on, to_records
+from vist2_memory.store.records import moved_on, rewritten, to_records
 from vist2_memory.store.redis import scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
+from vist2_memory.store.redis.log import Log, messages_of, refusal
 from vist2_memory.store.redis.requests import Steps
 from vist2_memory.store.redis.servers import Servers
 from vist2_memory.types import Message
@@ -82,9 +84,15 @@ class RedisLogic:
 
     @_bounded
     def append(
-        self, scope: Scope, messages: Sequence[Message], *, expected: int | None = None
+        self,
+        scope: Scope,
+        messages: Sequence[Message],
+        *,
+        expected: int | None = None,
+        revision: int | None = None,
     ) -> Steps[int]:
-        arguments: list[bytes | int] = [-1 if expected is None else expected, self._ttl_ms]
+        seen = (-1 if value is None else value for value in (expected, revision))
+        arguments: list[bytes | int] = [*seen, self._ttl_ms]
         for record in to_records(messages):
             arguments += (record.id, record.digest, record.data)
         mark, nonce = ("ttl" if self.ttl else "kept"), secrets.token_hex(8)
@@ -94,41 +102,65 @@ class RedisLogic:
                 break
             if (yield from self._index.raise_if_lost(scope)):
                 what, count, detail = yield from self._append(scope, arguments, create=False)
-            elif not messages or expected:
-                what, count, detail = (b"moved" if expected else b"ok"), 0, 0
+            elif not messages or expected or revision:
+                what, count, detail = (b"moved" if expected or revision else b"ok"), 0, 0
             elif (yield from self._index.mark(scope, "announce", nonce=nonce)) != b"kept":
                 what, count, detail = yield from self._append(scope, arguments, create=True)
                 yield from self._index.mark(scope, "confirm", mark, nonce)
                 break
         else:
             raise ConflictError(f"{scope.key} is deleted and written by others all the time")
-        if what == b"ok":
-            if detail:
-                yield from self._index.mark(scope, "switch", mark)
-            return int(count)
-        if what == b"differs":
-            raise ConflictError(differs(scope, detail))
-        if what == b"moved":
-            raise ConflictError(moved_on(scope, expected or 0, count))
-        if what == b"version":
-            raise StoreFormatError(_version(scope, detail))
-        raise LogLostError(lost(scope, detail, count))
+        if what != b"ok":
+            raise refusal(scope, what, count, detail, expected=expected, revision=revision or 0)
+        if detail:
+            yield from self._index.mark(scope, "switch", mark)
+        return int(count)
 
     @_bounded
-    def read(self, scope: Scope, after: int = 0) -> Steps[list[Message]]:
+    def rewrite(
+        self,
+        scope: Scope,
+        keep: int,
+        messages: Sequence[Message],
+        *,
+        expected: int,
+        last: str,
+        revision: int,
+        token: str = "",
+    ) -> Steps[int]:
+        validated_rewrite(keep, expected, revision)
+        written = [part for r in to_records(messages) for part in (r.id, r.digest, r.data)]
+        newest = (token or secrets.token_hex(16)).encode("utf-8")
+        first = min(keep + 1, expected)
+        log = yield from self._log(scope, f"{first}-0")
+        gone: list[str] = []
+        if log.token != newest:  # else it was done, and is only confirmed
+            if log.count != expected:
+                raise ConflictError(moved_on(scope, expected, log.count))
+            gone = [message.id for message in messages_of(scope, first, log)]
+            if log.revision != revision or gone[-1] != last:
+                raise ConflictError(rewritten(scope, expected, revision, log.revision))
+            gone = gone if keep < expected else []
+        head = [scripts.LAYOUT_VERSION, int(self._replicas > 0), newest, revision, expected, keep]
+        arguments = [*head, self._ttl_ms, len(gone), *gone, *written]
+        what, count, detail = yield from self._link.script(
+            scripts.REWRITE, scripts.log_keys(scope), arguments, replicas=self._replicas
+        )
+        if what != b"ok":
+            raise refusal(scope, what, count, detail, expected=expected, revision=revision)
+        if detail:
+            yield from self._index.mark(scope, "switch", "ttl" if self.ttl else "kept")
+        return int(count)
+
+    @_bounded
+    def snapshot(self, scope: Scope, after: int = 0) -> Steps[Snapshot]:
         validated_after(after)
-        count, entries = yield from self._log(scope, f"{after + 1}-0")
-        wanted = range(after + 1, count + 1)
-        if [entry_id for entry_id, _ in entries] != [b"%d-0" % n for n in wanted]:
-            raise LogLostError(lost(scope, count - len(wanted) + len(entries), count))
-        # An entry of ours has one field, "m"; another's is no message either way.
-        return [
-            from_record(entry[1][1], scope, n) for n, entry in zip(wanted, entries, strict=True)
-        ]
+        log = yield from self._log(scope, f"{after + 1}-0")
+        return Snapshot(messages_of(scope, after + 1, log), log.revision)
 
     @_bounded
     def count(self, scope: Scope) -> Steps[int]:
-        return (yield from self._log(scope))[0]
+        return (yield from self._log(scope)).count
 
     @_bounded
     def scopes(self, namespace: str, kind: Kind) -> Steps[list[ScopeInfo]]:
@@ -144,7 +176,7 @@ class RedisLogic:
             for (scope, mark), (count, created, updated) in zip(batch, rows, strict=True):
                 if count is not None:
                     times = (int(created) / 1000, int(updated) / 1000)
-                    infos.append(ScopeInfo(scope, int(count), *times))
+                    infos += [ScopeInfo(scope, int(count), *times)] if int(count) else []
                 elif mark == b"kept":  # lost: listed, so that it can be looked into and deleted
                     infos.append(ScopeInfo(scope, 0, 0.0, 0.0))
                 elif mark == b"ttl":
@@ -236,23 +268,22 @@ class RedisLogic:
         script, given = scripts.APPEND, [*head, *arguments]
         return (yield from self._link.script(script, keys, given, replicas=self._replicas))
 
-    def _log(self, scope: Scope, *first: str) -> Steps[tuple[int, list[Any]]]:
-        """The count of a log that is whole, and its entries from id ``first`` on, if given."""
+    def _log(self, scope: Scope, *first: str) -> Steps[Log]:
+        """A log that is whole, with its entries from id ``first`` on, if given."""
         for _ in range(_ATTEMPTS):
-            version, count, ttl, entries, known, answer = yield from self._link.script(
-                scripts.READ, scripts.log_keys(scope), first
-            )
-            if count is None and not entries and not known:
+            answer = yield from self._link.script(scripts.READ, scripts.log_keys(scope), first)
+            version, count, ttl, found, known, entries, revision, token = answer
+            if count is None and not found and not known:
                 if (yield from self._index.raise_if_lost(scope)):
                     continue
-                return 0, []
-            if version is not None and version != b"%d" % scripts.LAYOUT_VERSION:
-                raise StoreFormatError(_version(scope, version))
-            if count is None or not int(count) == entries == known:
-                raise LogLostError(lost(scope, entries, int(count or max(known, entries))))
+                return Log(0, [])
+            if version is not None and version not in scripts.READABLE:
+                raise refusal(scope, b"version", 0, version)
+            if count is None or not int(count) == found == known:
+                raise refusal(scope, b"lost", int(count or max(known, found)), found)
             if ttl != b"0":
                 yield from self._touch(scope)
-            return entries, answer
+            return Log(found, entries, int(revision or 0), token)
         raise ConflictError(f"{scope.key} is deleted and written by others all the time")
 
     def _touch(self, scope: Scope, *, tensors: bool = False) -> Steps[None]:
@@ -274,10 +305,3 @@ def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
         size += len(data)
     if batch:
         yield batch
-
-
-def _version(scope: Scope, version: bytes) -> str:
-    return (
-        f"{scope.key} has layout version {version.decode('ascii', 'replace')}; this release reads "
-        f"{scripts.LAYOUT_VERSION}. Use the release that wrote it, or a newer one."
-    )
