@@ -42,6 +42,14 @@ class SessionLog:
             self._known = None
             return self.store.delete(self.scope)
 
+    def forget(self, *, wait: bool = True) -> bool:
+        """Read the whole log again at its next use; False if it may not ``wait`` and must."""
+        if not self.lock.acquire(blocking=wait):
+            return False
+        self._known = None
+        self.lock.release()
+        return True
+
     def refresh(self) -> Transcript:
         """The transcript as the log holds it now."""
         with self.lock:

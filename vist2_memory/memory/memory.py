@@ -23,7 +23,8 @@ from vist2_memory.errors import (
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
-from vist2_memory.store import open_store
+from vist2_memory.store import AsyncStore, open_store
+from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Scope, ScopeInfo, Store
 from vist2_memory.types import Message
 
@@ -46,6 +47,7 @@ class VisualMemory:
     ):
         """Use :meth:`open`."""
         self.store = store
+        self.async_store = asynchronous(store)
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
@@ -59,7 +61,7 @@ class VisualMemory:
     @classmethod
     def open(
         cls,
-        url: str | Store | None = None,
+        url: str | Store | AsyncStore | None = None,
         *,
         model: str | Path | Engine | None = None,
         namespace: str = "default",
@@ -70,8 +72,9 @@ class VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
-        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
-        ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name, a folder with a
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store, for threads or for
+        event loops (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's
+        name, a folder with a
         VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
         (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
         ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
@@ -93,12 +96,27 @@ class VisualMemory:
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
         device = device or os.environ.get("VIST2_DEVICE") or None
+        if isinstance(url, AsyncStore):
+            url = url.synchronous()
+        if not isinstance(url, (str, Store, type(None))):
+            raise TypeError(
+                f"url is a {type(url).__module__}.{type(url).__qualname__}: give a URL or a store; "
+                "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
+                "AsyncRedisStore(client), both in vist2_memory.store.redis"
+            )
         if isinstance(url, Store):
             memory = cls(url, model, namespace, device, ratio)
             memory._owns_store = False
             return memory
         store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
         return cls(store, model, namespace, device, ratio)
+
+    @classmethod
+    async def aopen(
+        cls, url: str | Store | AsyncStore | None = None, **options: Any
+    ) -> VisualMemory:
+        """:meth:`open`, without blocking the event loop."""
+        return await asyncio.to_thread(cls.open, url, **options)
 
     @property
     def engine(self) -> Engine:
@@ -131,6 +149,14 @@ class VisualMemory:
         """The collections of this namespace."""
         return self.store.scopes(self.namespace, "collection")
 
+    async def asessions(self) -> list[ScopeInfo]:
+        """:meth:`sessions`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "session")
+
+    async def acollections(self) -> list[ScopeInfo]:
+        """:meth:`collections`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "collection")
+
     def import_session(self, path: Path | str, id: str | None = None) -> Session:
         """Take in a session that was written by :meth:`Session.export`, under ``id`` if given.
 
@@ -157,7 +183,9 @@ class VisualMemory:
             self._engine.close()
 
     async def aclose(self) -> None:
-        """:meth:`close`, without blocking the event loop."""
+        """:meth:`close`, without blocking the event loop, and with its connections closed."""
+        if self._owns_store:
+            await self.async_store.close()
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> VisualMemory:

@@ -65,6 +65,8 @@ class AsyncWire:
             self._clients[place] = client, asyncio.Semaphore(limit)
         client, free = self._clients[place]
         left, waiting = remaining(), True
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
         try:
             async with asyncio.timeout(left if left < 1e9 else None), free:
                 waiting = False
@@ -75,7 +77,7 @@ class AsyncWire:
         except TimeoutError:
             if waiting:  # says nothing about the server
                 raise redis.exceptions.MaxConnectionsError(
-                    f"all {CONNECTIONS} connections were busy until the deadline"
+                    "all connections of this event loop were busy until the deadline"
                 ) from None
             raise TimeoutError("the deadline has passed") from None
 
