@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from vist2_memory.errors import StoreUnavailableError
 from vist2_memory.store import AsyncStore, Deleted, Scope, Store, open_async_store, open_store
 from vist2_memory.store.asynchronous import InThreads, asynchronous
 from vist2_memory.store.redis import AsyncRedisStore
+from vist2_memory.store.redis import store as logic
+from vist2_memory.store.redis.async_wire import AT_ONCE
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -101,6 +104,28 @@ async def test_a_call_that_is_cancelled_leaves_nothing_half_written_and_harms_no
     # In a cluster two keys of a namespace lie apart, and a call that was cut off between them
     # may leave the announcement of a scope behind, which deleting takes away.
     assert await asyncio.to_thread(place.leftovers) == []
+
+
+async def test_a_long_log_is_taken_apart_beside_the_event_loop(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = Scope("a long log", "session", "s")
+    said = [say(n) for n in range(AT_ONCE)]
+    in_threads: list[str] = []
+    messages_of = logic.messages_of
+
+    def watched(*args: Any) -> Any:
+        in_threads.append(threading.current_thread().name)
+        return messages_of(*args)
+
+    monkeypatch.setattr(logic, "messages_of", watched)
+    async with await open_async_store(f"{redis_url}?deadline=60") as store:
+        await store.append(scope, said)
+        assert await store.read(scope) == said
+        assert await store.read(scope, after=1) == said[1:]
+        await store.delete(scope)
+    here = threading.current_thread().name
+    assert [name == here for name in in_threads] == [False, True]
 
 
 @pytest.mark.parametrize("kind", ["redis", pytest.param("cluster", marks=SERVERS)])

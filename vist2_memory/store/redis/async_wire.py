@@ -13,12 +13,21 @@ import redis.asyncio
 from vist2_memory.store.deadline import remaining
 from vist2_memory.store.redis.async_connections import TimedPool, timed_pool
 from vist2_memory.store.redis.places import Place
-from vist2_memory.store.redis.requests import Command, Exchange, Request, Sleep, Steps
+from vist2_memory.store.redis.requests import (
+    Command,
+    Compute,
+    Exchange,
+    Request,
+    Sleep,
+    Steps,
+)
 
 T = TypeVar("T")
 
 CONNECTIONS = 32
 """Connections to one server from one event loop, at most; who finds all busy waits its turn."""
+AT_ONCE = 1000
+"""Messages that are read out of their JSON on the event loop, some 10 ms; more are in a thread."""
 
 
 class AsyncWire:
@@ -48,9 +57,13 @@ class AsyncWire:
         for client, _ in clients.values():
             await _pool(client).end()
 
-    async def _do(self, request: Request) -> list[Any] | None:
+    async def _do(self, request: Request) -> Any:
         if isinstance(request, Exchange):
             return await self._exchange(request.place, request.commands)
+        if isinstance(request, Compute):
+            if request.items < AT_ONCE:
+                return request.function()
+            return await asyncio.to_thread(request.function)
         if isinstance(request, Sleep):
             await asyncio.sleep(request.seconds)
             return None

@@ -8,7 +8,7 @@ An error of the wire is raised inside the generator, where the request was yield
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from vist2_memory.store.redis.places import Place
@@ -34,5 +34,12 @@ class DropIdle(NamedTuple):
     """Close the connections that nobody uses now: they may lead to a server that is gone."""
 
 
-Request: TypeAlias = Exchange | Sleep | DropIdle
+class Compute(NamedTuple):
+    """Call ``function``, which goes through ``items`` things and touches nothing of the store's."""
+
+    function: Callable[[], Any]
+    items: int
+
+
+Request: TypeAlias = Exchange | Sleep | DropIdle | Compute
 Steps: TypeAlias = Generator[Request, Any, T]

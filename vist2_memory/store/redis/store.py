@@ -39,7 +39,7 @@ from vist2_memory.store.redis import scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.log import Log, messages_of, refusal
-from vist2_memory.store.redis.requests import Steps
+from vist2_memory.store.redis.requests import Compute, Steps
 from vist2_memory.store.redis.servers import Servers
 from vist2_memory.types import Message
 
@@ -156,7 +156,8 @@ class RedisLogic:
     def snapshot(self, scope: Scope, after: int = 0) -> Steps[Snapshot]:
         validated_after(after)
         log = yield from self._log(scope, f"{after + 1}-0")
-        return Snapshot(messages_of(scope, after + 1, log), log.revision)
+        messages = yield Compute(lambda: messages_of(scope, after + 1, log), len(log.entries))
+        return Snapshot(messages, log.revision)
 
     @_bounded
     def count(self, scope: Scope) -> Steps[int]:

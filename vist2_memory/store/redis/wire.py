@@ -11,7 +11,14 @@ import redis
 
 from vist2_memory.store.redis.connections import timed_client
 from vist2_memory.store.redis.places import Place
-from vist2_memory.store.redis.requests import Command, Exchange, Request, Sleep, Steps
+from vist2_memory.store.redis.requests import (
+    Command,
+    Compute,
+    Exchange,
+    Request,
+    Sleep,
+    Steps,
+)
 
 T = TypeVar("T")
 
@@ -45,9 +52,11 @@ class Wire:
         for client in clients:
             client.connection_pool.disconnect()
 
-    def _do(self, request: Request) -> list[Any] | None:
+    def _do(self, request: Request) -> Any:
         if isinstance(request, Exchange):
             return exchange(self._client(request.place), request.commands)
+        if isinstance(request, Compute):
+            return request.function()
         if isinstance(request, Sleep):
             time.sleep(request.seconds)
             return None
