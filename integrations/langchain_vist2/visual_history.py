@@ -21,6 +21,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 from langchain_vist2.continuation import Continuation, continuation
 from langchain_vist2.messages import to_entries
 from vist2_memory import Collection, Session
+from vist2_memory.errors import ModelError
 from vist2_memory.memory.delivery import Delivery, Room, Said
 
 PAGES = (
@@ -69,7 +70,9 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
     def answers(self) -> Runnable[BaseMessage, BaseMessage]:
         """Adds the model's answer to the session and passes it on; streams as the model does.
 
-        The first answer to a question stays: another one is passed on and not added.
+        The first answer to a question stays: another one is passed on and not added. An answer
+        belongs to the newest question: ask one at a time in a session. Raises ``ModelError`` where
+        the model streams nothing at all.
         """
 
         def keep(chunks: Iterator[BaseMessage]) -> Iterator[BaseMessage]:
@@ -97,6 +100,11 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
         return to_messages(self.session.deliver(include=self.include, room=self.room), plan)
 
     def _keep(self, seen: Sequence[BaseMessage]) -> None:
+        if not seen:
+            raise ModelError(
+                f"the model of session {self.session.id!r} answered nothing at all, not even an "
+                "empty message: the question is left unanswered"
+            )
         answer: Any = reduce(add, seen)
         said = AIMessage(answer.text, tool_calls=answer.tool_calls)
         messages = self.session.messages()

@@ -28,16 +28,17 @@ def test_a_hub_id_is_fetched_and_keeps_its_name(
     folder = tmp_path / "models--Qwen--Qwen9-VL" / "snapshots" / "abc"
     fast = {"image_processor_type": "Qwen2VLImageProcessorFast"}  # as published models have it
     changed(vlm_folder("qwen2_5_vl"), folder, "preprocessor_config.json", **fast)
-    asked: list[str] = []
+    asked: list[tuple[str, str | None]] = []
 
     def fetch(name: str, *args: Any, **options: Any) -> str:
-        asked.append(name)
+        asked.append((name, options["revision"]))
         return str(folder / args[0] if args else folder)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     found = find_model("Qwen/Qwen9-VL")
-    assert asked == ["Qwen/Qwen9-VL"] * 2
+    find_model("Qwen/Qwen9-VL@v1.0")
+    assert asked == [("Qwen/Qwen9-VL", None)] * 2 + [("Qwen/Qwen9-VL", "v1.0")] * 2
     assert open_engine(found, device="cpu").spec.model == "Qwen/Qwen9-VL"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableGenerator
 from langchain_openai import ChatOpenAI
 
 from langchain_vist2 import VisualHistory
@@ -17,6 +18,7 @@ from langchain_vist2.visual_history import CONTINUED, PAGES, to_messages
 from tests.support.hosted import CODE, SMALL, HostedModel, hosted_model, opened, pngs, small, talk
 from tests.support.memories import ROOT, said, tell
 from vist2_memory import ConflictError, InvalidMessageError, Session
+from vist2_memory.errors import ModelError
 from vist2_memory.memory.delivery import Room
 from vist2_memory.sketch.page import PageRenderer
 
@@ -204,3 +206,11 @@ def test_the_example_runs(
     assert [opened(png).width for png in pngs(hosted.heard)] == [768]
     assert "PX-4471-Z8" in hosted.heard[0]["content"][-1]["text"]
     assert "121 messages. Sent as pages: 1, which count 1445 tokens" in out
+
+
+def test_a_model_that_streams_nothing_leaves_the_question_unanswered(session: Session) -> None:
+    history = VisualHistory(session)
+    silent = RunnableGenerator(lambda given: iter(()))
+    with pytest.raises(ModelError, match="answered nothing"):
+        (history | silent | history.answers()).invoke(QUESTION)
+    assert session.messages()[-1].text == QUESTION

@@ -35,7 +35,8 @@ StoreURL = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="A bundled model's name or a checkpoint folder. [default: $VIST2_MODEL, or vist2-tiny]"
+        help="A bundled model's name, the folder of a checkpoint or of a vision-language model, or "
+        "the id of one on the hub. [default: $VIST2_MODEL, or vist2-tiny]"
     ),
 ]
 Ratio = Annotated[

@@ -22,7 +22,7 @@ DEFAULT_MODEL = "vist2-tiny"
 VIST2 = "vist2"
 """The ``model_type`` of this project's own checkpoints."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 _LOG_IN = (
     "if it is private or gated, accept its terms on the hub and log in with `hf auth login` or "
     "HF_TOKEN; else "
@@ -32,7 +32,8 @@ _PARTS = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 
 def find_model(name: str | Path) -> Path:
     """The folder of a model: a bundled one's by its name, a checkpoint's, or a snapshot of one on
-    the Hugging Face hub, from its local cache or downloaded.
+    the Hugging Face hub, from its local cache or downloaded: ``owner/name``, or
+    ``owner/name@revision`` for a commit, tag or branch of it.
 
     Raises ``ModelNotFoundError`` when there is none or when it lacks its parts, and ``ModelError``
     when it is of a kind that no engine runs.
@@ -41,8 +42,8 @@ def find_model(name: str | Path) -> Path:
     is_path = isinstance(name, Path) or "/" in name or name.startswith(".")
     folder = Path(name) if is_path or not bundled.is_dir() else bundled
     if not folder.is_dir():
-        if isinstance(name, str) and _HUB_ID.fullmatch(name):
-            folder = _from_hub(name)
+        if isinstance(name, str) and (hub := _HUB_ID.fullmatch(name)):
+            folder = _from_hub(hub[1], hub[2])
         else:
             raise ModelNotFoundError(f"no model {str(name)!r}: give {_offered()}")
     for part in ("config.json", "tokenizer.json"):
@@ -136,14 +137,16 @@ def _offered() -> str:
     )
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, revision: str | None) -> Path:
     """The snapshot of a model on the hub; its config is read before anything large is fetched."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        check_kind(read_config(Path(hf_hub_download(name, "config.json")).parent))
-        return Path(snapshot_download(name, allow_patterns=list(_PARTS)))
+        check_kind(
+            read_config(Path(hf_hub_download(name, "config.json", revision=revision)).parent)
+        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PARTS)))
     except Vist2Error:
         raise
     except Exception as error:  # also those of the client's transport, which have no common base

@@ -29,6 +29,8 @@ MAX_PAGE_TOKENS = 64_000
 """Tokens of pages, as the provider counts them, that are sent at most unless the caller says."""
 MAX_TEXT_TOKENS = 64_000
 """Estimated tokens of text that may stand beside them."""
+_COSTS = 4096
+"""Pages whose cost is remembered, by their text."""
 _PAGES_IN_MEMORY = 128
 
 _PIECE = re.compile(rf"{ESCAPE}.| ?[A-Za-z\u00c0-\u024f]{{1,8}}|\d{{1,3}}|[ \t]+|.", re.DOTALL)
@@ -92,7 +94,7 @@ class PageEngine(Engine):
             kv_bytes_per_token=0,
             answers=False,
         )
-        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+        self._cost = lru_cache(maxsize=_COSTS)(self._cost_of)
         self._page = lru_cache(maxsize=_PAGES_IN_MEMORY)(self._draw)
 
     def draw(self, chunks: Sequence[Chunk]) -> list[DrawnPage]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vist2_memory.engine.pages import DrawnPage, PageEngine
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
-from vist2_memory.text.transcript import MARKS, read
+from vist2_memory.text.transcript import opened, read
 from vist2_memory.types import Chunk, Role
 from vist2_memory.verbatim import find, note
 
@@ -86,7 +86,8 @@ def deliver(engine: PageEngine, state: Transcript, shelf: Sequence[Chunk], room:
         first = max(first, newest_that_fit(costs, theirs))
         first_said = max(first_said, newest_that_fit(costs_said, own))
     kept = _once([*documents[first:], *said[first_said:]])
-    left_out = [*documents[:first], *said[:first_said]]
+    shown = {chunk.id for chunk in kept}
+    left_out = [c for c in (*documents[:first], *said[:first_said]) if c.id not in shown]
     found = [find(chunk.text) for chunk in kept]
     return Delivery(
         system=tuple(text for _, text in read(state.pinned)),
@@ -99,14 +100,15 @@ def deliver(engine: PageEngine, state: Transcript, shelf: Sequence[Chunk], room:
 
 
 def _once(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """``chunks`` without those that say the same as an earlier one."""
-    return list({chunk.id: chunk for chunk in chunks}.values())
+    """``chunks`` without those that a later one says again."""
+    return list({chunk.id: chunk for chunk in reversed(chunks)}.values())[::-1]
 
 
 def _recent(state: Transcript) -> list[Said]:
     """The tail as messages; the first may have begun on the last page."""
     tail = state.tail
-    if not tail or tail[0] in MARKS.values():
-        return [Said(role, text) for role, text in read(tail)]
-    (role, text), *rest = read(MARKS[state.speaks] + tail)
-    return [Said(role, text, continued=True), *(Said(role, text) for role, text in rest)]
+    if not tail:
+        return []
+    whole, continued = opened(tail, state.speaks)
+    said = [Said(role, text) for role, text in read(whole)]
+    return [replace(said[0], continued=continued), *said[1:]]

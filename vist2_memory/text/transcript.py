@@ -83,6 +83,12 @@ def read(transcript: str) -> Iterator[tuple[Role, str]]:
         yield _ROLES[mark], unescape(content)
 
 
+def opened(tail: str, speaks: Role) -> tuple[str, bool]:
+    """``tail`` as a transcript, and whether it begins inside a message, which ``speaks`` said."""
+    inside = tail[:1] not in MARKS.values()
+    return (MARKS[speaks] + tail if inside else tail), inside
+
+
 def speaker(transcript: str) -> Role | None:
     """Who speaks where ``transcript`` ends; None where nobody was named yet."""
     last = max(MARKS.values(), key=transcript.rfind)

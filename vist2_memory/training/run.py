@@ -93,6 +93,11 @@ def train(
     if start is not None:
         model, tokenizer, form = _begin_from(find_model(start))
         if size is not None:
+            if form is not None and form.name == memory and form.state_dict():
+                raise InvalidInputError(
+                    f"{start} has vectors of its own width for --memory {memory}: --preset cannot "
+                    "widen them; leave it out"
+                )
             model = widen(model, preset(size))
         config = model.config
     else:

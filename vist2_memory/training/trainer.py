@@ -25,7 +25,6 @@ from vist2_memory.training.batches import Batch
 from vist2_memory.training.checkpoints import CheckpointError, load_state, save_state
 from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.drawing import Drawer, Drawn
-from vist2_memory.training.forms import VISUAL
 from vist2_memory.training.metrics import Divergence, MetricsLog, count, summarize
 from vist2_memory.training.stages import Stage, parts_of
 from vist2_memory.training.student import Student, make_optimizers
@@ -330,9 +329,9 @@ class Trainer:
             raise CheckpointError(
                 f"{path} was written {'with' if state['shard'] else 'without'} --shard: go on so"
             )
-        if state.get("memory", VISUAL) != self.student.memory:
+        if state["memory"] != self.student.memory:
             raise CheckpointError(
-                f"{path} is of a run with --memory {state.get('memory', VISUAL)}, this one has "
+                f"{path} is of a run with --memory {state['memory']}, this one has "
                 f"{self.student.memory}: start in a new folder"
             )
         self._set_up(tuple(state["setup"]))

@@ -52,6 +52,10 @@ ENCODE_BATCH = 8
 """Pages that go through the tower at once."""
 KEEP_RECENT = 1024
 VERBATIM_TOKENS = 512
+_QUESTION = 256
+"""Text tokens that there must be room for beside a full tail: a question, and its answer."""
+_COSTS = 4096
+"""Pages whose cost is remembered, by their text."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -76,7 +80,7 @@ class VLMEngine(Engine):
         about what it holds). ``keep_recent``: newest text tokens that stay text.
         ``verbatim_tokens``: room for strings beside the pages, 0 for none. Raises ``ModelError``
         for a model without adapter or without its parts, and ``InvalidInputError`` for a device, a
-        dtype or a number of tokens that cannot be used.
+        dtype or a number of tokens that cannot be used, also by a model that reads so little.
         """
         _check(dtype, chunk_tokens, keep_recent, verbatim_tokens)
         press = open_press(folder, page, chunk_tokens)
@@ -99,6 +103,12 @@ class VLMEngine(Engine):
         positions: int = text.max_position_embeddings
         tokens = press.chunker.chunk_tokens
         text_tokens = min(positions // 2, max(8192, 2 * (tokens + keep_recent)))
+        if text_tokens < tokens + keep_recent + _QUESTION:
+            raise InvalidInputError(
+                f"{model_name(folder)} reads {positions} positions, of which half are text: too "
+                f"few for pages of {tokens} tokens beside keep_recent={keep_recent} and a question "
+                f"of {_QUESTION}; give fewer as keep_recent or chunk_tokens"
+            )
         heads = text.num_key_value_heads * (
             getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         )
@@ -120,7 +130,7 @@ class VLMEngine(Engine):
         never = {*steering, *unknown} - self._stop_ids
         self._never = torch.tensor(sorted(never), device=on)
         self._positions = positions
-        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+        self._cost = lru_cache(maxsize=_COSTS)(self._cost_of)
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:

@@ -8,18 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from vist2_memory.text.transcript import MARKS, read
+from vist2_memory.text.transcript import LABELS, MARKS, opened, read
 from vist2_memory.types import Role
 
 ChatRole: TypeAlias = Literal["system", "user", "assistant"]
 
-NAMES: dict[Role, str] = {
-    "user": "User",
-    "assistant": "Assistant",
-    "system": "System",
-    "tool": "Tool",
-    "document": "Document",
-}
 PAGES_FOLLOW = "What was said and read so far stands on these pages, oldest first:\n"
 GOES_ON = "The conversation goes on."
 PAGES_END = f"The pages end here. {GOES_ON}\n\n"
@@ -44,9 +37,7 @@ def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[
     out: list[Turn] = []
     if pinned:
         out.append(Turn("system", "\n\n".join(text for _, text in read(pinned))))
-    if tail[:1] not in MARKS.values():
-        tail = MARKS[speaks] + tail
-    said = list(read(tail))
+    said = list(read(opened(tail, speaks)[0]))
     answer = said.pop()[1] if said[-1][0] == "assistant" else ""
     if pages:
         beside = f"\n{note}\n" if note else "\n"
@@ -75,4 +66,4 @@ def _without_gap(turn: Turn) -> Turn:
 def _as_turn(role: Role, text: str) -> Turn:
     if role == "user" or role == "assistant":
         return Turn(role, text)
-    return Turn("user", f"{NAMES[role]}: {text}")
+    return Turn("user", LABELS[MARKS[role]] + text)
