@@ -201,6 +201,29 @@ def test_rewriting_races_appending_and_nothing_is_lost_or_doubled(backend: Backe
     assert any(message.text.startswith("edit") for message in log.messages)
 
 
+def test_of_two_who_rewrite_what_they_saw_none_overwrites_the_other(backend: Backend) -> None:
+    scope, writers, each = backend.scope(), 3, 10
+    stores = [backend.open() for _ in range(writers)]
+    stores[0].append(scope, [say(1, ""), say(2)])
+
+    def add(writer: int) -> None:
+        done = 0
+        while done < each:
+            log = stores[writer].snapshot(scope)
+            new = [replace(log.messages[0], text=log.messages[0].text + str(writer)), say(2)]
+            try:
+                stores[writer].rewrite(scope, 0, new, expected=2, last="m2", revision=log.revision)
+            except ConflictError:
+                continue
+            done += 1
+
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(add, range(writers)))
+    log = stores[0].snapshot(scope)
+    assert sorted(log.messages[0].text) == sorted("012" * each)
+    assert (len(log.messages), log.revision) == (2, writers * each)
+
+
 # Layouts
 
 

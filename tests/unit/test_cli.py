@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ BAD: dict[str, tuple[Callable[[Path], list[Any]], int, str]] = {
     "empty session id": (lambda _: ["ask", "Hm?", "--session", ""], 2, "session name is empty"),
     "unknown collection": (lambda _: ["ask", "Hm?", "--include", "no"], 2, "no collection 'no'"),
     "unknown session": (lambda _: ["session", "show", "no"], 2, "no session 'no'"),
+    "undo in no session": (lambda _: ["session", "undo", "no"], 2, "no session 'no'"),
+    "edit of nothing": (lambda _: ["session", "edit", "s", "no", "Hm."], 2, "no message 'no'"),
+    "edit to nothing": (lambda _: ["session", "edit", "s", "1", " "], 2, "empty message"),
+    "branch at nothing": (lambda _: ["session", "branch", "s", "b", "--at", "no"], 2, "no message"),
+    "branch that exists": (lambda _: ["session", "branch", "s", "s"], 1, "'s' exists already"),
+    "search for nothing": (lambda _: ["session", "search", "s", " "], 2, "nothing to look for"),
     "export of nothing": (lambda tmp: ["session", "export", "no", tmp / "x"], 2, "no session"),
     "export into no folder": (lambda tmp: ["session", "export", "s", tmp / "no/x"], 1, "no/x"),
     "import of nothing": (lambda tmp: ["session", "import", tmp / "no"], 1, "cannot read"),
@@ -196,6 +203,26 @@ def test_what_was_said_cannot_steer_the_terminal(vist2: Run, said: list[Message]
     assert "\x1b" not in shown
     assert "My cat is called Miso.\nShe is \\x1b[31mred" in shown
     assert "assistant: Schön! 🐈 [bold]Hello[/bold]\n" in shown
+
+
+def test_a_session_is_searched_branched_edited_and_taken_back(
+    vist2: Run, said: list[Message]
+) -> None:
+    shown = vist2("session", "show", "s", "--long").stdout
+    assert f"['1' {datetime.fromtimestamp(0).astimezone():%Y-%m-%d %H:%M}]\nuser: My" in shown
+    hits = json_of(vist2("session", "search", "s", "SHE miso", "--json"))["found"]
+    assert [(hit["message"]["id"], hit["spans"]) for hit in hits] == [("1", [[17, 21], [23, 26]])]
+    assert "['2' " in vist2("session", "search", "s", "schön").stdout
+    branched = vist2("session", "branch", "s", "b", "--at", "1", "--json")
+    assert json_of(branched) == {"id": "b", "messages": 1}
+    assert "begins with 2 messages" in vist2("session", "branch", "s", "c").stdout
+    edited = json_of(vist2("session", "edit", "s", "1", "Changed.", "--json"))["message"]
+    assert (edited["id"], edited["text"]) == ("1", "Changed.")
+    assert vist2("session", "edit", "s", "2", "Hi!").stdout.endswith("assistant: Hi!\n")
+    removed = json_of(vist2("session", "undo", "s", "--json"))["removed"]
+    assert [message["text"] for message in removed] == ["Changed.", "Hi!"]
+    assert "2 messages of session 'c' taken back" in vist2("session", "undo", "c").stdout
+    assert [s["id"] for s in json_of(vist2("session", "list", "--json"))] == ["b"]
 
 
 def test_namespaces_do_not_see_each_other(vist2: Run, said: list[Message]) -> None:

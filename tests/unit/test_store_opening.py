@@ -175,6 +175,15 @@ def test_deleted_text_is_gone_from_the_files(tmp_path: Path) -> None:
         assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
 
 
+def test_text_that_was_edited_away_is_gone_from_the_files(tmp_path: Path) -> None:
+    with SQLiteStore(tmp_path / "memory.db") as store:
+        store.append(SCOPE, [SAID])
+        store.rewrite(
+            SCOPE, 0, [Message("user", "Hm.", id="m1")], expected=1, last="m1", revision=0
+        )
+        assert not any(b"marmalade" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_a_writer_that_holds_the_file_costs_one_timeout(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with SQLiteStore(path, busy_timeout=0.1) as store:

@@ -1,7 +1,11 @@
-"""``vist2 session``: the conversations in a store. Loads no model."""
+"""``vist2 session``: the conversations in a store.
+
+Only what changes a conversation loads the model, to cut and draw it anew.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +16,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vist2_memory.cli.common import AsJson, Namespace, StoreURL, emit, opened, printable, show
+from vist2_memory.cli.common import (
+    AsJson,
+    Model,
+    Namespace,
+    Ratio,
+    StoreURL,
+    emit,
+    opened,
+    printable,
+    show,
+)
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import Session, VisualMemory
+from vist2_memory.types import Message
 
-app = typer.Typer(help="List, show, export, import and delete sessions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, search, change, export, import and delete sessions.", no_args_is_help=True
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.")]
+Long = Annotated[bool, typer.Option("--long", help="Each message's id and time, too.")]
 
 
 @app.command("list")
@@ -50,7 +68,11 @@ def list_sessions(
 
 @app.command("show")
 def show_session(
-    id: Id, as_json: AsJson = False, store: StoreURL = None, namespace: Namespace = "default"
+    id: Id,
+    long: Long = False,
+    as_json: AsJson = False,
+    store: StoreURL = None,
+    namespace: Namespace = "default",
 ) -> None:
     """Show the messages of a session, verbatim."""
     with opened(store, namespace=namespace) as memory:
@@ -58,8 +80,87 @@ def show_session(
     if as_json:
         emit({"id": id, "messages": [asdict(message) for message in messages]})
         return
-    for message in messages:
-        show(f"{message.role}: {message.text}")
+    _show_messages(messages, long)
+
+
+@app.command("search")
+def search_session(
+    id: Id,
+    text: Annotated[str, typer.Argument(help="Words that must all occur.")],
+    limit: Annotated[int, typer.Option(min=1, help="Messages to show, at most.")] = 20,
+    as_json: AsJson = False,
+    store: StoreURL = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Show the messages in which all words occur, the best and newest first."""
+    with opened(store, namespace=namespace) as memory:
+        found = _existing(memory, id).search(text, limit=limit)
+    if as_json:
+        emit({"id": id, "found": [asdict(hit) for hit in found]})
+        return
+    _show_messages([hit.message for hit in found], long=True)
+
+
+@app.command("undo")
+def undo_turn(
+    id: Id,
+    as_json: AsJson = False,
+    store: StoreURL = None,
+    model: Model = None,
+    ratio: Ratio = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Take back the last turn: the question and its answer."""
+    with opened(store, model, namespace, ratio) as memory:
+        removed = _existing(memory, id).undo()
+    if as_json:
+        emit({"id": id, "removed": [asdict(message) for message in removed]})
+        return
+    show(f"{len(removed)} messages of session {id!r} taken back")
+    _show_messages(removed, long=True)
+
+
+@app.command("edit")
+def edit_message(
+    id: Id,
+    message: Annotated[str, typer.Argument(help="The message's id, as `show --long` tells it.")],
+    text: Annotated[str, typer.Argument(help="What it says from now on.")],
+    as_json: AsJson = False,
+    store: StoreURL = None,
+    model: Model = None,
+    ratio: Ratio = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Give a message another text."""
+    with opened(store, model, namespace, ratio) as memory:
+        edited = _existing(memory, id).edit(message, text)
+    if as_json:
+        emit({"id": id, "message": asdict(edited)})
+        return
+    _show_messages([edited], long=True)
+
+
+@app.command("branch")
+def branch_session(
+    id: Id,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new session's id.")],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="MESSAGE", help="The last message to take. [default: the newest]"),
+    ] = None,
+    as_json: AsJson = False,
+    store: StoreURL = None,
+    model: Model = None,
+    ratio: Ratio = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Begin a new session with what was said in another."""
+    with opened(store, model, namespace, ratio) as memory:
+        count = len(_existing(memory, id).branch(new, at=at).messages())
+    if as_json:
+        emit({"id": new, "messages": count})
+        return
+    show(f"session {new!r} begins with {count} messages of session {id!r}")
 
 
 @app.command("export")
@@ -111,6 +212,13 @@ def _existing(memory: VisualMemory, id: str) -> Session:
             f"{memory.namespace!r}"
         )
     return session
+
+
+def _show_messages(messages: Sequence[Message], long: bool) -> None:
+    for message in messages:
+        if long:
+            show(f"[{message.id!r} {_day(message.time)}]")
+        show(f"{message.role}: {message.text}")
 
 
 def _day(seconds: float) -> str:

@@ -29,6 +29,7 @@ from vist2_memory.types import (
     GenerationEvent,
     GenerationParams,
     Message,
+    VisualTokens,
 )
 
 if TYPE_CHECKING:
@@ -159,10 +160,8 @@ class Revisable:
             if isinstance(event, Finished):
                 answer = Message("assistant", event.text, name, question.turn, time.time())
                 ends = tuple(fold.chunk.start + len(fold.chunk.text) for fold in folded)
-                notes = self._replace(id, dropped, answer, Made(name, before, ends))
-                if not notes:
-                    visual = [fold.visual for fold in folded]
-                    notes = remember(store, engine, self.scope, visual)
+                visual = [fold.visual for fold in folded]
+                notes = self._replace(id, dropped, answer, Made(name, before, ends), visual)
                 yield assembled.finish(event, notes)
                 return
             if isinstance(event, ChunkFolded):
@@ -171,8 +170,18 @@ class Revisable:
                 folded.append(event)
             yield event
 
-    def _replace(self, question: str, dropped: set[str], answer: Message, made: Made) -> list[str]:
-        """Put ``answer`` where the first of ``dropped`` stood; why not, in words."""
+    def _replace(
+        self,
+        question: str,
+        dropped: set[str],
+        answer: Message,
+        made: Made,
+        visual: Sequence[VisualTokens],
+    ) -> list[str]:
+        """Put ``answer`` where the first of ``dropped`` stood, and cache what was folded.
+
+        What was out of the ordinary, in words.
+        """
         notes: list[str] = []
 
         def change(messages: list[Message]) -> list[Message]:
@@ -184,7 +193,13 @@ class Revisable:
             kept.insert(places[0] if places else len(messages), answer)
             return kept
 
-        self._revise(change, made)
+        store, engine = self._memory.store, self._memory.engine
+        with self._log.lock:
+            new = {chunk.id: chunk for chunk in self._log.revise(change, made)}
+            of_new = [tokens for tokens in visual if tokens.chunk_id in new]
+            notes += remember(store, engine, self.scope, of_new)
+            cached = {tokens.chunk_id for tokens in of_new}
+            prepare(store, engine, self.scope, [c for c in new.values() if c.id not in cached])
         return notes
 
     def branch(self, new_id: str, at: str | None = None) -> Session:
@@ -257,9 +272,9 @@ class Revisable:
 
     # Within
 
-    def _revise(self, change: Change, made: Made | None = None) -> Transcript:
+    def _revise(self, change: Change) -> Transcript:
         """Change the log, and draw, encode and cache what is new then."""
         with self._log.lock:
-            new = self._log.revise(change, made)
+            new = self._log.revise(change)
             prepare(self._memory.store, self._memory.engine, self.scope, new)
             return self._log.refresh()

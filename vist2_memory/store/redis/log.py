@@ -27,7 +27,7 @@ from vist2_memory.types import Message
 class Log(NamedTuple):
     """A log that is whole. ``entries``: those asked for, as (stream id, fields)."""
 
-    count: int
+    length: int
     entries: list[Any]
     revision: int = 0
     token: bytes | None = None
@@ -35,9 +35,9 @@ class Log(NamedTuple):
 
 def messages_of(scope: Scope, first: int, log: Log) -> list[Message]:
     """The entries of ``log``, which must be those from position ``first`` on."""
-    wanted = range(first, log.count + 1)
+    wanted = range(first, log.length + 1)
     if [entry_id for entry_id, _ in log.entries] != [b"%d-0" % n for n in wanted]:
-        raise LogLostError(lost(scope, log.count - len(wanted) + len(log.entries), log.count))
+        raise LogLostError(lost(scope, log.length - len(wanted) + len(log.entries), log.length))
     # An entry of ours has one field, "m"; another's is no message either way.
     return [
         from_record(fields[1], scope, n) for n, (_, fields) in zip(wanted, log.entries, strict=True)

@@ -135,8 +135,8 @@ class RedisLogic:
         log = yield from self._log(scope, f"{first}-0")
         gone: list[str] = []
         if log.token != newest:  # else it was done, and is only confirmed
-            if log.count != expected:
-                raise ConflictError(moved_on(scope, expected, log.count))
+            if log.length != expected:
+                raise ConflictError(moved_on(scope, expected, log.length))
             gone = [message.id for message in messages_of(scope, first, log)]
             if log.revision != revision or gone[-1] != last:
                 raise ConflictError(rewritten(scope, expected, revision, log.revision))
@@ -161,7 +161,7 @@ class RedisLogic:
 
     @_bounded
     def count(self, scope: Scope) -> Steps[int]:
-        return (yield from self._log(scope)).count
+        return (yield from self._log(scope)).length
 
     @_bounded
     def scopes(self, namespace: str, kind: Kind) -> Steps[list[ScopeInfo]]:
