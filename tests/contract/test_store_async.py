@@ -41,6 +41,7 @@ def url_of(place: Redis) -> str:
     return f"{place.url}{'&' if '?' in place.url else '?'}deadline=120"
 
 
+@pytest.mark.parametrize("place", ["redis", pytest.param("cluster", marks=SERVERS)], indirect=True)
 async def test_a_thousand_sessions_at_once_get_what_is_theirs(
     place: Redis, store: AsyncStore
 ) -> None:
@@ -219,4 +220,5 @@ async def test_an_asyncio_client_of_sentinel_is_asked_who_the_master_is(
         assert await store.append(scope, [say(1)]) == 1
         assert (await store.delete(scope)).messages == 1
     await client.aclose()
-    await asked.aclose()
+    for each in asked.sentinels:
+        await each.aclose()

@@ -11,6 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 from redis.sentinel import Sentinel as SentinelClient
+from redis.sentinel import SentinelManagedSSLConnection
 
 from tests.support.backends import cluster_client
 from tests.support.redis_servers import Cluster, Doors
@@ -20,7 +21,7 @@ from vist2_memory.store.redis import AsyncRedisStore, RedisStore, link, wire
 from vist2_memory.store.redis.async_connections import timed_pool
 from vist2_memory.store.redis.connections import timed_client
 from vist2_memory.store.redis.servers import SentinelServers
-from vist2_memory.store.redis.urls import servers_of_url
+from vist2_memory.store.redis.urls import servers_of_client, servers_of_url
 from vist2_memory.store.redis.wire import exchange
 from vist2_memory.types import Message
 
@@ -189,6 +190,24 @@ def test_what_the_url_says_reaches_every_server_and_no_message() -> None:
         ("three", 26379, "other"),
     ]
     assert not any(a.get("username") for a in asked)
+
+
+def test_connections_of_either_kind_are_made_as_the_client_makes_them() -> None:
+    class Own(SentinelManagedSSLConnection):
+        pass
+
+    asked = SentinelClient([("one", 1)])
+    master = asked.master_for("main", connection_class=Own, password="secret", socket_timeout=0.5)
+    settings = servers_of_client(master, 30.0).settings
+    assert (settings.blocking, settings.asyncio) == (
+        redis.SSLConnection,
+        redis.asyncio.SSLConnection,
+    )
+    assert (settings.options["password"], settings.patience) == ("secret", 0.5)
+    checked = redis.Redis(ssl=True, ssl_validate_ocsp=True)
+    settings = servers_of_client(checked, 30.0).settings  # asyncio would not check it
+    assert (settings.blocking, settings.asyncio) == (redis.SSLConnection, None)
+    assert settings.options["ssl_validate_ocsp"] is True
 
 
 @pytest.mark.servers

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import redis
 import redis.asyncio
 from redis.asyncio import sentinel as async_sentinel
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import SentinelManagedConnection
 
 Pool: TypeAlias = "redis.ConnectionPool | redis.asyncio.ConnectionPool"
 
@@ -21,10 +21,7 @@ _TCP = (redis.Connection, redis.asyncio.Connection)
 _TLS = (redis.SSLConnection, redis.asyncio.SSLConnection)
 _UNIX = (redis.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection)
 _PAIRS: dict[Any, tuple[Any, Any]] = {kind: pair for pair in (_TCP, _TLS, _UNIX) for kind in pair}
-# Who the master is, is asked by us.
-_PAIRS |= {SentinelManagedConnection: _TCP, SentinelManagedSSLConnection: _TLS}
-_PAIRS |= {async_sentinel.SentinelManagedConnection: _TCP}
-_PAIRS |= {async_sentinel.SentinelManagedSSLConnection: _TLS}
+_MANAGED = (SentinelManagedConnection, async_sentinel.SentinelManagedConnection)
 
 _REPLACED = {
     "retry", "retry_on_error", "retry_on_timeout", "health_check_interval", "socket_timeout",
@@ -62,7 +59,11 @@ class Settings:
         of_asyncio = issubclass(kind, redis.asyncio.connection.AbstractConnection)
         alone = (None, kind) if of_asyncio else (kind, None)
         special = [name for name in _OF_ONE_KIND if self.options.get(name)]
-        self.blocking, self.asyncio = pair = _PAIRS.get(kind, alone)
+        if issubclass(kind, _MANAGED):  # who the master is, is asked by us
+            pair = _TLS if issubclass(kind, _TLS) else _TCP
+        else:
+            pair = _PAIRS.get(kind, alone)
+        self.blocking, self.asyncio = pair
         if special:
             self.blocking, self.asyncio = (None, pair[1]) if of_asyncio else (pair[0], None)
         else:
