@@ -50,3 +50,28 @@ def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
         if data is not None:
             found = codec.decode(data, scope=scope, fingerprint=FINGERPRINT, chunk_id=asked)
             assert (found.values == int(asked.split("-")[0])).all()
+
+
+def versions(number: int) -> list[Message]:
+    """A log at revision ``number``; how long it is differs."""
+    return [Message("user", f"{number}. " * 20, id=f"m{place}") for place in range(3 + number % 4)]
+
+
+def rewrite_always(url: str, namespace: str, name: str, acknowledged: Connection) -> None:
+    """Rewrite a log until killed; each revision is sent once it is acknowledged."""
+    scope = Scope(namespace, "session", name)
+    store = open_store(url)
+    store.append(scope, versions(0))
+    for number in itertools.count():
+        before, new = versions(number), versions(number + 1)
+        last = before[-1].id
+        store.rewrite(scope, 0, new, expected=len(before), last=last, revision=number)
+        acknowledged.send(number)
+
+
+def check_rewritten(store: Store, scope: Scope, acknowledged: int) -> None:
+    """The log is that of one revision, and of none before the last that was acknowledged."""
+    log = store.snapshot(scope)
+    assert acknowledged <= log.revision <= acknowledged + 1
+    assert log.messages in (versions(log.revision), [])
+    assert log.messages or log.revision == 0  # killed before its first message

@@ -17,6 +17,7 @@ from tests.support.backends import cluster_client
 from tests.support.redis_servers import Cluster, Doors
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store import Scope, open_store
+from vist2_memory.store.base import Snapshot
 from vist2_memory.store.redis import AsyncRedisStore, RedisStore, link, wire
 from vist2_memory.store.redis.async_connections import timed_pool
 from vist2_memory.store.redis.connections import timed_client
@@ -96,6 +97,19 @@ def test_a_server_that_is_full_or_locked_says_so(redis_server: Any) -> None:
         assert "secret" not in second.describe()
     store.close()
     client.close()
+
+
+def test_a_server_that_is_full_takes_back_and_adds_nothing(redis_server: Any) -> None:
+    with open_store(redis_server.url) as store, redis.Redis.from_url(redis_server.url) as client:
+        said = [Message("user", "My cat is called Miso.", id=f"m{n}") for n in range(3)]
+        store.append(SCOPE, said)
+        client.config_set("maxmemory", "1")
+        for new in ([Message("user", "Shorter.", id="m2")], [Message("user", "more", id="new")]):
+            with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                store.rewrite(SCOPE, 2, new, expected=3, last="m2", revision=0)
+            assert store.snapshot(SCOPE) == Snapshot(said, 0)
+        store.rewrite(SCOPE, 2, [], expected=3, last="m2", revision=0)
+        assert store.snapshot(SCOPE) == Snapshot(said[:2], 1)
 
 
 def test_scripts_that_the_server_forgot_are_sent_again(redis_server: Any) -> None:

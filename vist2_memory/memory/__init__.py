@@ -2,6 +2,7 @@
 
 from vist2_memory.memory.collection import Collection, Document
 from vist2_memory.memory.memory import VisualMemory
+from vist2_memory.memory.search import Found
 from vist2_memory.memory.session import Session
 
-__all__ = ["Collection", "Document", "Session", "VisualMemory"]
+__all__ = ["Collection", "Document", "Found", "Session", "VisualMemory"]
