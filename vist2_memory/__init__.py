@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vist2_memory.errors import (
+        AnswerNotLoggedError,
         CodecError,
         ConflictError,
         ContextOverflowError,
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
         LogLostError,
         ModelError,
         ModelNotFoundError,
+        SealedError,
         StoreError,
         StoreFormatError,
         StoreUnavailableError,
         StoreURLError,
+        TamperedError,
         Vist2Error,
     )
     from vist2_memory.memory import Collection, Document, Session, VisualMemory
@@ -45,6 +48,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "vist2_memory.errors": (
+        "AnswerNotLoggedError",
         "CodecError",
         "ConflictError",
         "ContextOverflowError",
@@ -55,10 +59,12 @@ _HOMES = {
         "LogLostError",
         "ModelError",
         "ModelNotFoundError",
+        "SealedError",
         "StoreError",
         "StoreFormatError",
         "StoreURLError",
         "StoreUnavailableError",
+        "TamperedError",
         "Vist2Error",
     ),
     "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
@@ -78,6 +84,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnswerNotLoggedError",
     "Chunk",
     "ChunkFolded",
     "CodecError",
@@ -96,11 +103,13 @@ __all__ = [
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "SealedError",
     "Session",
     "StoreError",
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "TamperedError",
     "TextDelta",
     "Timing",
     "Usage",

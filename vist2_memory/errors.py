@@ -14,7 +14,10 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   ├── StoreURLError (ValueError)      a store URL with an unknown scheme or a bad form
     │   ├── StoreUnavailableError           cannot be reached, opened or written
     │   ├── StoreFormatError                holds something that is not ours, or of another version
+    │   ├── AnswerNotLoggedError            an answer was generated and neither logged nor kept
     │   ├── LogLostError                    messages that were acknowledged are gone
+    │   ├── SealedError                     signed or encrypted under a key that was not given
+    │   ├── TamperedError                   a message is not what was written there with the key
     │   └── ConflictError                   another writer changed the session in between
     └── CodecError                          stored bytes are refused: damaged or of another scope
         └── FingerprintMismatchError        a good tensor, but made by another model
@@ -78,6 +81,26 @@ class StoreFormatError(StoreError):
 
 class LogLostError(StoreError):
     """Messages that had been acknowledged are missing from the log (evicted or cut by others)."""
+
+
+class SealedError(StoreError):
+    """What is stored is signed or encrypted, and the key for it was not given. Nothing is lost."""
+
+
+class TamperedError(StoreError):
+    """A message was planted, changed, moved, or written without the key that guards the store."""
+
+
+class AnswerNotLoggedError(StoreError):
+    """An answer was generated, and neither the log nor an outbox took it; ``text`` is all of it.
+
+    Asking again under the same ``turn`` does not log the question twice.
+    """
+
+    def __init__(self, message: str, *, text: str = "", turn: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+        self.turn = turn
 
 
 class ConflictError(StoreError):

@@ -59,8 +59,9 @@ class Chunk:
 class VisualTokens:
     """What the model sees of one chunk.
 
-    ``values`` has shape (visual tokens, hidden size), float32, rounded to bfloat16 by the engine,
-    so that what was stored and what was just encoded are the same. ``fingerprint`` names the
+    ``values`` has shape (visual tokens, hidden size), float32, rounded by the engine to the format
+    that they are stored in, so that what was stored and what was just encoded are the same; what
+    was stored as float32 is a view that cannot be written. ``fingerprint`` names the
     weights, geometry, font and codec that made them. ``text_tokens`` is what they stand for.
     """
 

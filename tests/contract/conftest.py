@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.async_stores import BackgroundLoop
-from tests.support.backends import Backend, InMemory, Redis, SQLite, redis_of
+from tests.support.backends import Backend, InMemory, Redis, SQLite, key, redis_of
+from vist2_memory.store.encryption import Encryption
+from vist2_memory.store.seals import Signature
 
 SERVERS = pytest.mark.servers
 REDIS = [
@@ -23,6 +25,13 @@ REDIS = [
     pytest.param("async sentinel", marks=SERVERS),
     pytest.param("async cluster", marks=SERVERS),
 ]
+SEALED = [
+    "signed memory",
+    "signed redis",
+    "encrypted memory",
+    "encrypted sqlite",
+    "encrypted redis",
+]
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +42,7 @@ def background_loop() -> Iterator[BackgroundLoop]:
     made.stop()
 
 
-@pytest.fixture(params=["memory", "sqlite", "async memory", "async sqlite", *REDIS])
+@pytest.fixture(params=["memory", "sqlite", "async memory", "async sqlite", *REDIS, *SEALED])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -41,7 +50,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", "async sqlite", *REDIS])
+@pytest.fixture(params=["sqlite", "async sqlite", *REDIS, *SEALED[1:]])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -74,14 +83,16 @@ def redis_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Re
 
 def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
     """The place that the parameter names; "async": its stores are those for event loops."""
-    way, _, kind = request.param.rpartition(" ")
+    *how, where = request.param.split()
     made: Backend
-    if kind == "memory":
+    if where == "memory":
         made = InMemory()
-    elif kind == "sqlite":
+    elif where == "sqlite":
         made = SQLite(folder / "memory.db")
     else:
-        made = redis_of(request, kind)
-    if way:
+        made = redis_of(request, where)
+    if how == ["async"]:
         made.loop = request.getfixturevalue("background_loop")
+    elif how:
+        made.seal = (Signature if how == ["signed"] else Encryption)([key(2), key(1)])
     return made

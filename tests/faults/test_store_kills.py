@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.crashes import (
+    CHUNKS,
     check_rewritten,
     check_turns,
     rewrite_always,
@@ -45,6 +46,7 @@ def killed(work: Callable[..., None], url: str, namespace: str, name: str) -> in
     time.sleep(random.random() * 0.05)
     process.kill()
     process.join()
+    assert process.exitcode == -9, "the writer ended by itself"
     acknowledged = 0
     while True:
         try:
@@ -64,17 +66,22 @@ def test_a_writer_that_is_killed_leaves_whole_turns_and_whole_tensors(
 ) -> None:
     url = url_of(kind, request, tmp_path)
     namespace = f"killed {time.time_ns()}"
+    tensors = broken_off = 0
     with open_store(url) as store:
         for run in range(-(-request.config.getoption("--kills") // 3)):
             name = str(run)
             acknowledged = killed(write_turns, url, namespace, name)
             scope = Scope(namespace, "session", name)
-            check_turns(store, scope, acknowledged)
+            found = check_turns(store, scope, acknowledged)
+            tensors += found
+            broken_off += found < CHUNKS * store.count(scope) // 2
             # Another goes on where the one that was killed stopped, and all of it can be deleted.
             turns = store.count(scope) // 2
             assert store.append(scope, turn(turns), expected=2 * turns) == 2 * turns + 2
             assert store.delete(scope).messages == 2 * turns + 2
         assert store.scopes(namespace, "session") == []
+    assert tensors > 0
+    assert broken_off > 0  # else no writer was killed in the middle of a turn
 
 
 @pytest.mark.timeout(600)

@@ -15,8 +15,15 @@ from redis.sentinel import Sentinel as SentinelClient
 from tests.support.async_stores import BackgroundLoop, Waiting
 from vist2_memory.store import InMemoryStore, Scope, Store, open_async_store, open_store
 from vist2_memory.store.asynchronous import asynchronous
+from vist2_memory.store.sealed import SealedStore
+from vist2_memory.store.seals import Key, Seal
 from vist2_memory.store.sqlite import SQLiteStore
 from vist2_memory.types import Message
+
+
+def key(number: int) -> Key:
+    """Always the same one for a number."""
+    return Key(bytes([number]) * 32)
 
 
 def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
@@ -24,12 +31,13 @@ def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
 
 
 class Backend:
-    """One place to store; every `open` is another client of it.
+    """One place to store; every `open` is another client of it, with ``seal`` around it.
 
     ``loop``: where stores are opened for event loops, and each call runs on this one.
     """
 
     loop: BackgroundLoop | None = None
+    seal: Seal | None = None
 
     def __init__(self) -> None:
         self.namespace = f"test {uuid.uuid4().hex}"
@@ -43,6 +51,8 @@ class Backend:
         store = self._open(ttl)
         if self.loop is not None and not isinstance(store, Waiting):
             store = Waiting(asynchronous(store), self.loop)
+        if self.seal is not None:
+            store = SealedStore(store, self.seal)
         self._opened.append(store)
         return store
 

@@ -198,6 +198,26 @@ def test_a_session_leaves_and_comes_back(vist2: Run, said: list[Message], tmp_pa
     assert len(json_of(vist2("session", "list", "--json"))) == 2
 
 
+def test_sessions_are_resealed_under_a_new_key(
+    vist2: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = ("A" * 43, "B" * 42 + "A")
+    monkeypatch.setenv("VIST2_ENCRYPTION_KEYS", old)
+    with VisualMemory.open(url) as memory:
+        memory.session("s").add("user", "My cat is called Miso.")
+        memory.collection("books").add_documents(["A page."])
+    monkeypatch.setenv("VIST2_ENCRYPTION_KEYS", f"{new},{old}")
+    told = vist2("session", "reseal").stdout
+    assert "session 's': 1 messages resealed\ncollection 'books': 1 messages resealed\n" in told
+    assert "session 's': 0 messages resealed" in vist2("session", "reseal", "s").stdout
+    monkeypatch.setenv("VIST2_ENCRYPTION_KEYS", new)
+    assert "Miso" in vist2("session", "show", "s").stdout
+    monkeypatch.delenv("VIST2_ENCRYPTION_KEYS")
+    refused = vist2("session", "show", "s")
+    assert (refused.exit_code, "VIST2_ENCRYPTION_KEYS" in refused.stderr) == (1, True)
+    assert "signed or encrypted" in vist2("session", "reseal", "s").stderr
+
+
 def test_what_was_said_cannot_steer_the_terminal(vist2: Run, said: list[Message]) -> None:
     shown = vist2("session", "show", "s").stdout
     assert "\x1b" not in shown

@@ -8,6 +8,7 @@ import sys
 import vist2_memory
 
 PUBLIC = {
+    "AnswerNotLoggedError",
     "ChunkFolded",
     "Chunk",
     "CodecError",
@@ -26,11 +27,13 @@ PUBLIC = {
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "SealedError",
     "Session",
     "StoreError",
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "TamperedError",
     "TextDelta",
     "Timing",
     "Usage",

@@ -17,6 +17,7 @@ from vist2_memory import VisualMemory
 from vist2_memory.errors import StoreUnavailableError
 from vist2_memory.store import AsyncStore, open_async_store
 from vist2_memory.store.redis import AsyncRedisStore, RedisStore
+from vist2_memory.types import Message
 
 
 @pytest.fixture
@@ -151,6 +152,21 @@ async def test_a_client_that_only_threads_can_serve_is_run_in_threads(
         await memory.session("a").adelete()
     store.close()
     client.close()
+
+
+async def test_an_answer_that_waits_in_the_outbox_is_among_the_messages(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    outbox = tmp_path / "outbox.db"
+    memory = VisualMemory.open(redis_url, model=PlainEngine(), namespace=namespace, outbox=outbox)
+    async with memory:
+        session = memory.session("a")
+        question = await session.aadd("user", "Who?", turn="t")
+        answer = Message("assistant", "Miso.", id="t:a", turn="t")
+        assert memory.outbox is not None
+        memory.outbox.keep(memory.store, session.scope, question, answer)
+        assert [m.text for m in await session.amessages()] == ["Who?", "Miso."]
+        assert (await session.adelete()).messages == 2
 
 
 async def test_a_memory_in_this_process_has_async_twins_too() -> None:

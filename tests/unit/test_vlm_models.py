@@ -45,6 +45,24 @@ def chunks_of(*texts: str) -> list[Chunk]:
 # Encoding
 
 
+@pytest.mark.parametrize("kind", [KIND, "qwen3_vl"])
+def test_int8_has_a_scale_for_each_layer_that_takes_features(
+    vlm_folder: Callable[[str], Path], kind: str
+) -> None:
+    engine = SmallVLM(vlm_folder(kind), kind, tensors_dtype="int8")
+    plain = SmallVLM(vlm_folder(kind), kind, tensors_dtype="float32")
+    [tokens], [exact] = (model.encode(chunks_of(TEXT)) for model in (engine, plain))
+    layers = engine.spec.tensors.layers
+    assert layers == (3 if kind == "qwen3_vl" else 1)
+    assert tokens.values.shape[1] == layers * engine.family.hidden
+    stored = engine.spec.tensors.narrowed(tokens.values)
+    assert stored["scales"].shape == (len(tokens), layers)
+    parts = exact.values.reshape(len(exact), layers, -1)
+    steps = np.abs(parts).max(axis=2, keepdims=True) / 127
+    wrong = np.abs(tokens.values.reshape(parts.shape) - parts)
+    assert (wrong <= 0.501 * steps + 1e-6).all()
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_pages_cost_what_encoding_them_takes_and_are_rounded_as_stored(
     vlm: Callable[[str], SmallVLM], kind: str

@@ -18,6 +18,7 @@ from vist2_memory.cli import (
     diagnosis,
     drawing,
     evaluation,
+    outbox,
     sessions,
     training,
 )
@@ -37,6 +38,7 @@ app.command()(conversation.ask)
 app.command()(conversation.ingest)
 app.command()(drawing.render)
 app.add_typer(sessions.app, name="session")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(benchmarks.app, name="bench")
 app.command()(composing.init)

@@ -28,11 +28,12 @@ from vist2_memory.cli.common import (
     show,
 )
 from vist2_memory.errors import InvalidInputError
-from vist2_memory.memory import Session, VisualMemory
+from vist2_memory.memory import Collection, Session, VisualMemory
 from vist2_memory.types import Message
 
 app = typer.Typer(
-    help="List, show, search, change, export, import and delete sessions.", no_args_is_help=True
+    help="List, show, search, change, export, import, reseal, delete sessions.",
+    no_args_is_help=True,
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id.")]
@@ -199,8 +200,29 @@ def delete_session(id: Id, store: StoreURL = None, namespace: Namespace = "defau
         gone = _existing(memory, id).delete()
     show(
         f"session {id!r} deleted: {gone.messages} messages, {gone.chunks} chunks, "
-        f"{gone.tensors} tensors"
+        f"{gone.tensors} tensors" + (f", {gone.outbox} in the outbox" if gone.outbox else "")
     )
+
+
+@app.command("reseal")
+def reseal_sessions(
+    id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One session. [default: all, and all collections]"),
+    ] = None,
+    store: StoreURL = None,
+    model: Model = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Sign or encrypt anew under the newest of the keys; the older ones are then not needed."""
+    with opened(store, model, namespace) as memory:
+        if id is not None:
+            found: list[Session | Collection] = [_existing(memory, id)]
+        else:
+            found = [memory.session(info.scope.name) for info in memory.sessions()]
+            found += [memory.collection(info.scope.name) for info in memory.collections()]
+        for one in found:
+            show(f"{one.scope.kind} {one.scope.name!r}: {one.reseal()} messages resealed")
 
 
 def _existing(memory: VisualMemory, id: str) -> Session:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vist2_memory.store.formats import DEFAULT_FORMAT, TensorFormat
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.types import Chunk, Context, GenerationEvent, GenerationParams, VisualTokens
 
@@ -20,7 +21,7 @@ class EngineSpec:
     model: str
     """Its name, for people."""
     fingerprint: str
-    """Names everything that decides the values of visual tokens."""
+    """Names everything that decides the values of visual tokens, how they are stored too."""
     layout: str
     """Names everything that decides where text is cut."""
     chunk_tokens: int
@@ -35,6 +36,8 @@ class EngineSpec:
     """Bytes that one token, visual or text, takes in the KV cache."""
     answers: bool = True
     """Whether it has a model: one without only cuts and draws, and makes no visual tokens."""
+    tensors: TensorFormat = DEFAULT_FORMAT
+    """How its visual tokens are stored; it gives them out rounded to that already."""
 
     @property
     def tail_limit(self) -> int:

@@ -17,6 +17,7 @@ from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundErro
 from vist2_memory.model.ratios import choose, geometries_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
+from vist2_memory.store.formats import DType
 
 DEFAULT_MODEL = "vist2-tiny"
 VIST2 = "vist2"
@@ -106,19 +107,24 @@ def check_kind(config: dict[str, Any]) -> None:
         find_family(config)
 
 
-def open_engine(folder: Path, ratio: float | None = None, device: str | None = None) -> Engine:
+def open_engine(
+    folder: Path,
+    ratio: float | None = None,
+    device: str | None = None,
+    tensors_dtype: DType = "bfloat16",
+) -> Engine:
     """Load the model in ``folder`` into the engine that runs its kind.
 
-    ``ratio``: see :func:`find_geometry`.
+    ``ratio``: see :func:`find_geometry`. ``tensors_dtype``: what visual tokens are stored in.
     """
     refuse_ratio(folder, ratio)
     if read_config(folder).get("model_type") == VIST2:
         from vist2_memory.engine.torch import TorchEngine  # loads torch
 
-        return TorchEngine(folder, ratio=ratio, device=device)
+        return TorchEngine(folder, ratio=ratio, device=device, tensors_dtype=tensors_dtype)
     from vist2_memory.engine.vlm.engine import VLMEngine
 
-    return VLMEngine(folder, device=device)
+    return VLMEngine(folder, device=device, tensors_dtype=tensors_dtype)
 
 
 def bundled_models() -> list[str]:

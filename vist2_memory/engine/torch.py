@@ -26,6 +26,7 @@ from vist2_memory.engine.sampling import Picker
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
+from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.types import (
     Chunk,
@@ -55,11 +56,13 @@ class TorchEngine(Engine):
         ratio: float | None = None,
         device: str | None = None,
         keep_recent_chunks: int | None = None,
+        tensors_dtype: DType = "bfloat16",
     ) -> None:
         """Load the checkpoint in ``folder``.
 
         ``ratio``: which of its geometries to draw in, by about how many text tokens a visual token
-        stands for; the default one if None. Raises ``ModelError``, or ``InvalidInputError`` for a
+        stands for; the default one if None. ``tensors_dtype``: what visual tokens are rounded to,
+        and stored in. Raises ``ModelError``, or ``InvalidInputError`` for a
         ratio that it does not offer or a device that cannot be used.
         """
         self.device = find_device(device)
@@ -72,7 +75,8 @@ class TorchEngine(Engine):
         text: Any = config.text_config
         keep = config.keep_recent_chunks if keep_recent_chunks is None else keep_recent_chunks
         digest = encoder_digest(self.model, config, self.processor.geometry)
-        identity = (digest, self.processor.layout, str(dtype)[6:], "bf16")
+        tensors = TensorFormat(tensors_dtype)
+        identity = (digest, self.processor.layout, str(dtype)[6:], tensors.code)
         self.spec = EngineSpec(
             model=folder.name,
             fingerprint="-".join(identity),
@@ -86,6 +90,7 @@ class TorchEngine(Engine):
             * text.num_key_value_heads
             * text.head_dim
             * dtype.itemsize,
+            tensors=tensors,
         )
         unknown = range(len(self.processor.tokenizer), text.vocab_size)
         suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
@@ -121,13 +126,14 @@ class TorchEngine(Engine):
         encoded = self.model.encode(
             patches.to(self.device), mask.to(self.device), processor.geometry
         )
-        values = encoded.to(torch.bfloat16).float().cpu().numpy()
+        values = encoded.float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):
-            own = drawn[: sketch.visual_tokens].copy()
+            own = drawn[: sketch.visual_tokens]
             if self.cost(chunk) < sketch.visual_tokens:
                 written = self._embed(processor.tokenizer.encode(chunk.text))
-                own = written.to(torch.bfloat16).float().cpu().numpy()
+                own = written.float().cpu().numpy()
+            own = self.spec.tensors.rounded(own)
             out.append(VisualTokens(chunk.id, own, self.spec.fingerprint, chunk.tokens))
         return out
 

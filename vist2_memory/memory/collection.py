@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError, InvalidInputError
-from vist2_memory.memory.recollection import Recollection, prepare, recollect
+from vist2_memory.memory.recollection import Recollection, prepare, recollect, reseal
 from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -67,6 +67,8 @@ class Collection:
         """
         wanted = [d if isinstance(d, Document) else Document(d) for d in documents]
         entries = [self._entry(document) for document in wanted]
+        if count := self._memory.store.count(self.scope):
+            self._memory.store.read(self.scope, after=count - 1)  # refused before it is added to
         new = 0
         for done, entry in enumerate(entries, 1):
             new += self._add(entry)
@@ -136,6 +138,10 @@ class Collection:
     def recollect(self, chunks: Sequence[Chunk]) -> Recollection:
         """The visual tokens of ``chunks``, which are this collection's."""
         return recollect(self._memory.store, self._memory.engine, self.scope, chunks)
+
+    def reseal(self) -> int:
+        """:meth:`Session.reseal`, of a collection."""
+        return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
 
     def delete(self) -> Deleted:
         """Delete the collection, texts and tensors; what was deleted, in counts."""

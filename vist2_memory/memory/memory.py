@@ -7,9 +7,10 @@ import json
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
@@ -17,15 +18,21 @@ from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
 from vist2_memory.errors import (
     ConflictError,
     InvalidInputError,
+    StoreError,
     StoreFormatError,
     StoreUnavailableError,
 )
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store import AsyncStore, open_store
 from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Scope, ScopeInfo, Store
+from vist2_memory.store.formats import DTYPES, DType
+from vist2_memory.store.memory import InMemoryStore
+from vist2_memory.store.outbox import Outbox, default_path
+from vist2_memory.store.sealed import SealedStore, find_seal
 from vist2_memory.types import Message
 
 DEFAULT_STORE = "sqlite:///vist2.db"
@@ -44,15 +51,19 @@ class VisualMemory:
         namespace: str,
         device: str | None,
         ratio: float | None,
+        tensors_dtype: DType = "bfloat16",
+        outbox: Outbox | None = None,
     ):
         """Use :meth:`open`."""
         self.store = store
         self.async_store = asynchronous(store)
+        self.outbox = outbox
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
         self._device = device
         self._ratio = ratio
+        self._tensors_dtype = tensors_dtype
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
@@ -68,6 +79,10 @@ class VisualMemory:
         ratio: float | None = None,
         ttl: int | None = None,
         device: str | None = None,
+        tensors_dtype: DType | None = None,
+        key: str | Sequence[str] | None = None,
+        encryption_keys: str | Sequence[str] | None = None,
+        outbox: str | Path | None = "default",
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
@@ -81,8 +96,17 @@ class VisualMemory:
         how many text tokens a visual token stands for, one that a VIST2 model was trained on
         (default: the model's own choice). ``ttl``: seconds after which an unused session is
         forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
-        one). Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
-        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered.
+        one). ``tensors_dtype``: what visual tokens are stored in, bfloat16, float32 or int8
+        (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is stored,
+        ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest first
+        (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+        ``outbox``: the file that keeps answers which the store could not take, until it can; None
+        for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
+        none for a store in memory).
+
+        Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
+        keys that are none.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -104,12 +128,19 @@ class VisualMemory:
                 "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
                 "AsyncRedisStore(client), both in vist2_memory.store.redis"
             )
+        dtype = _tensors_dtype(tensors_dtype, model)
+        seal = None if isinstance(url, SealedStore) else find_seal(key, encryption_keys)
+        if isinstance(url, SealedStore) and (key or encryption_keys):
+            raise InvalidInputError("the store that was given has keys already: give no others")
         if isinstance(url, Store):
-            memory = cls(url, model, namespace, device, ratio)
-            memory._owns_store = False
-            return memory
-        store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        return cls(store, model, namespace, device, ratio)
+            store = url
+        else:
+            store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
+        kept = store if seal is None else SealedStore(store, seal)
+        memory = cls(kept, model, namespace, device, ratio, dtype, _outbox(outbox, store))
+        memory._owns_store = store is not url
+        memory.replay()
+        return memory
 
     @classmethod
     async def aopen(
@@ -124,7 +155,9 @@ class VisualMemory:
         with self._lock:
             if self._engine is None:
                 assert isinstance(self._model, Path)
-                self._engine = open_engine(self._model, self._ratio, self._device)
+                self._engine = open_engine(
+                    self._model, self._ratio, self._device, self._tensors_dtype
+                )
             return self._engine
 
     def session(self, id: str) -> Session:
@@ -157,6 +190,31 @@ class VisualMemory:
         """:meth:`collections`, without blocking the event loop; Redis is asked without a thread."""
         return await self.async_store.scopes(self.namespace, "collection")
 
+    def replay(self, *, aside: bool = False) -> Replayed:
+        """Log the answers of this namespace that the outbox keeps; what became of them, in counts.
+
+        Every use of a session does this for that session. ``aside``: try those again that could
+        not be logged, as where a backup was restored since. Raises ``StoreError`` for an outbox
+        that cannot be used; what the store does not take waits on.
+        """
+        if self.outbox is None:
+            return Replayed()
+        found = self.outbox.entries(self.store.identity)
+        scopes = dict.fromkeys(k.scope for k in found if k.scope.namespace == self.namespace)
+        parts = []
+        for scope in scopes:
+            try:
+                parts.append(replay(self.store, self.outbox, scope, aside=aside))
+            except StoreError:
+                of = [k for k in self.outbox.entries(self.store.identity, scope)]
+                set_aside = sum(bool(kept.aside) for kept in of)
+                parts.append(Replayed(waiting=len(of) - set_aside, aside=set_aside))
+        return Replayed(
+            logged=sum(part.logged for part in parts),
+            waiting=sum(part.waiting for part in parts),
+            aside=sum(part.aside for part in parts),
+        )
+
     def import_session(self, path: Path | str, id: str | None = None) -> Session:
         """Take in a session that was written by :meth:`Session.export`, under ``id`` if given.
 
@@ -177,6 +235,8 @@ class VisualMemory:
 
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
+        if self.outbox is not None:
+            self.outbox.close()
         if self._owns_store:
             self.store.close()
         if self._engine is not None and self._engine is not self._model:
@@ -217,6 +277,30 @@ def _page_engine(model: str | Path) -> Engine | None:
 
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+
+
+def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
+    """``asked``, or what the environment says; raises ``InvalidInputError``."""
+    if isinstance(model, Engine):
+        if asked is not None:
+            raise InvalidInputError(
+                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
+            )
+        return model.spec.tensors.dtype
+    dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
+    if dtype not in DTYPES:
+        raise InvalidInputError(
+            f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
+        )
+    return cast(DType, dtype)
+
+
+def _outbox(wanted: str | Path | None, store: Store) -> Outbox | None:
+    """The outbox at ``wanted``; by default none for a store that ends with this process."""
+    if wanted != "default":
+        return None if wanted is None else Outbox(wanted)
+    path = None if isinstance(store, InMemoryStore) else default_path()
+    return None if path is None else Outbox(path)
 
 
 def _said(messages: list[Message]) -> list[tuple[str, str, str]]:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.errors import CodecError, StoreError
+from vist2_memory.errors import CodecError, InvalidInputError, StoreError
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
+from vist2_memory.store.sealed import SealedStore
 from vist2_memory.types import Chunk, VisualTokens
 
 _PREPARED = 64
@@ -79,11 +80,28 @@ def remember(
     if not tokens:
         return []
     try:
-        data = {item.chunk_id: encode(item, scope) for item in tokens}
+        data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
         store.put_many(scope, engine.spec.fingerprint, data)
     except StoreError as error:
         return [f"visual tokens were not cached: {error}"]
     return []
+
+
+def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
+    """Seal the log of ``scope``, and the visual tokens of ``chunks``, under the newest key.
+
+    Returns how many messages were under an older one. Raises ``InvalidInputError`` for a store
+    without keys.
+    """
+    if not isinstance(store, SealedStore):
+        raise InvalidInputError(
+            f"{store.describe()} was opened without keys: there is nothing to seal with"
+        )
+    ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+    older = store.reseal(scope)
+    for start in range(0, len(ids), _PREPARED):
+        store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
+    return older
 
 
 def _read(

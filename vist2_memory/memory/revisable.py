@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vist2_memory.errors import ConflictError, InvalidInputError
+from vist2_memory.errors import AnswerNotLoggedError, ConflictError, InvalidInputError, StoreError
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.recollection import carry_over, prepare, remember
@@ -195,7 +195,16 @@ class Revisable:
 
         store, engine = self._memory.store, self._memory.engine
         with self._log.lock:
-            new = {chunk.id: chunk for chunk in self._log.revise(change, made)}
+            try:
+                revised = self._log.revise(change, made)
+            except StoreError as error:
+                raise AnswerNotLoggedError(
+                    f"session {self.scope.name!r}: the new answer could not be logged (it is this "
+                    f"error's .text), the old one stands: {error}",
+                    text=answer.text,
+                    turn=answer.turn,
+                ) from error
+            new = {chunk.id: chunk for chunk in revised}
             of_new = [tokens for tokens in visual if tokens.chunk_id in new]
             notes += remember(store, engine, self.scope, of_new)
             cached = {tokens.chunk_id for tokens in of_new}

@@ -18,9 +18,8 @@ from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import prepare, remember
+from vist2_memory.memory.recollection import prepare, remember, reseal
 from vist2_memory.memory.revisable import Revisable
-from vist2_memory.memory.revisions import asked
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -48,7 +47,7 @@ class Session(Revisable):
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._log = SessionLog(memory.store, lambda: memory.engine, scope)
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope, memory.outbox)
 
     @property
     def id(self) -> str:
@@ -127,9 +126,11 @@ class Session(Revisable):
         """Like :meth:`ask`, as events: text as it comes, folds as they happen, ``Finished`` last.
 
         The question is in the log before generation starts, the answer before ``Finished`` is given
-        out. Closing the iterator early leaves the question unanswered. ``turn`` makes a retry
-        idempotent: a question that was logged is not logged again, and one that was answered is
-        answered with the stored text. Raises what :meth:`add` raises.
+        out; or it is in the outbox then, which ``Finished.degraded`` says. Closing the iterator
+        early leaves the question unanswered. ``turn`` makes a retry idempotent: a question that was
+        logged is not logged again, and one that was answered is answered with the stored text.
+        Raises what :meth:`add` raises, and ``AnswerNotLoggedError``, which has the text, when
+        neither the store nor an outbox took the answer.
         """
         check_text(question, "question")
         check_answers(self._memory.engine)
@@ -145,19 +146,21 @@ class Session(Revisable):
         payload: Mapping[str, Any] | None,
     ) -> Iterator[GenerationEvent]:
         with self._log.lock:
+            self._log.settle()
             answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
             if answered is None:
                 store, engine = self._memory.store, self._memory.engine
                 assembled = assemble(store, engine, self.scope, state, include)
             start, seen = state.tail_start, state.seen
+            opened = next(m for m in state.messages[::-1] if m.turn == turn and m.role == "user")
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
             return
         folded: list[ChunkFolded] = []
         for event in self._memory.engine.generate(assembled.context, params):
             if isinstance(event, Finished):
-                yield assembled.finish(event, self._close_turn(turn, event, folded, seen))
+                yield assembled.finish(event, self._close_turn(opened, event, folded, seen))
                 return
             if isinstance(event, ChunkFolded):
                 event = replace(event, chunk=replace(event.chunk, start=start))
@@ -183,8 +186,18 @@ class Session(Revisable):
             return deliver(engine, self._log.refresh(), shelf, room or Room())
 
     def delete(self) -> Deleted:
-        """Delete the session, log and tensors; what was deleted, in counts."""
+        """Delete the session, log, tensors and what the outbox has of it; in counts."""
         return self._log.delete()
+
+    def reseal(self) -> int:
+        """Sign or encrypt the log and its visual tokens anew, under the newest of the keys.
+
+        Returns how many messages were under an older key, which is not needed here any more. Raises
+        ``InvalidInputError`` when the memory was opened without keys, and ``ConflictError`` when
+        another writer was there meanwhile: nothing is changed then, try again.
+        """
+        with self._log.lock:
+            return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
 
     def export(self, path: Path | str) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -227,14 +240,22 @@ class Session(Revisable):
 
     async def amessages(self) -> list[Message]:
         """:meth:`messages`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.messages)
         return await self._memory.async_store.read(self.scope)
 
     async def adelete(self) -> Deleted:
         """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.delete)
         deleted = await self._memory.async_store.delete(self.scope)
         if not self._log.forget(wait=False):  # a call in another thread is under way
             await asyncio.to_thread(self._log.forget)
         return deleted
+
+    async def areseal(self) -> int:
+        """:meth:`reseal`, without blocking the event loop."""
+        return await asyncio.to_thread(self.reseal)
 
     async def aexport(self, path: Path | str) -> int:
         """:meth:`export`, without blocking the event loop; only the file is written in a thread."""
@@ -267,21 +288,19 @@ class Session(Revisable):
         return answered
 
     def _close_turn(
-        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: tuple[int, int]
+        self,
+        question: Message,
+        end: Finished,
+        folded: list[ChunkFolded],
+        seen: tuple[int, int],
     ) -> list[str]:
         """Log the answer, cache what was folded; what was out of the ordinary, in words."""
         ends = [event.chunk.start + len(event.chunk.text) for event in folded]
         role: Role = "assistant"
-        answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
-        with self._log.lock:
-            try:
-                self._log.append(answer, ends, seen, answers=True)
-            except ConflictError:
-                messages = self._log.refresh().messages
-                if not asked(messages, turn):
-                    return ["the question was taken back meanwhile; this answer was not logged"]
-                if not any(message.id == answer.id for message in messages):
-                    raise
-                return ["another answer to this turn was logged first; this one was not"]
-        visual = [event.visual for event in folded]
-        return remember(self._memory.store, self._memory.engine, self.scope, visual)
+        id, turn = f"{question.turn}:a", question.turn
+        answer = Message(role, end.text, id=id, turn=turn, time=time.time())
+        logged, degraded = self._log.close_turn(question, answer, ends, seen)
+        if logged and not degraded:
+            visual = [event.visual for event in folded]
+            degraded = remember(self._memory.store, self._memory.engine, self.scope, visual)
+        return degraded + self._log.asides()

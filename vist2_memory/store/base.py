@@ -130,11 +130,30 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
+    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model.
+
+    ``outbox``: answers that were kept on this machine for it.
+    """
 
     messages: int = 0
     chunks: int = 0
     tensors: int = 0
+    outbox: int = 0
+
+
+class Refused(bytes):
+    """In the place of stored bytes that a store read and does not give out: a miss with a reason.
+
+    It is empty, so whoever does not know it takes it for damaged.
+    """
+
+    reason: str
+
+    def __new__(cls, reason: str) -> Self:
+        """``reason`` says what was wrong, for people."""
+        made = super().__new__(cls)
+        made.reason = reason
+        return made
 
 
 class MemoryStore(ABC):
@@ -248,6 +267,20 @@ class Store(MemoryStore, TokenStore):
     @abstractmethod
     def describe(self) -> str:
         """The store's URL, without user and password."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from others: the same for all that open it by the same URL."""
+        return self.describe()
+
+    def seal(self, scope: Scope, data: bytes) -> bytes:
+        """``data`` as it may lie on this machine until the store takes it; as it is, unless the
+        store hides what it keeps."""
+        return data
+
+    def unseal(self, scope: Scope, data: bytes) -> bytes:
+        """What `seal` was given; raises `StoreError` for data that it did not make."""
+        return data
 
     def __enter__(self) -> Self:
         return self

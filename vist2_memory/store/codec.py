@@ -1,27 +1,30 @@
 """VisualTokens <-> bytes: a safetensors file that names what it is and proves that it is whole.
 
-The file has one tensor, ``values``, and in its metadata (one JSON object) the codec version, the
-fingerprint, the chunk id, the text tokens it stands for, and a checksum. The checksum is BLAKE2b
-over the key of the scope and every byte of the file (its own digits taken as zeros), so a value
-that was damaged, or copied from another scope, is refused. It is no signature: who can write to
-the store can forge it.
+The file has one tensor, ``values``, for int8 a second one, ``scales``, and in its metadata (one
+JSON object) the codec version, the fingerprint, the chunk id, the text tokens it stands for, and a
+checksum. The checksum is BLAKE2b over the key of the scope and every byte of the file (its own
+digits taken as zeros), so a value that was damaged, or copied from another scope, is refused. It is
+no signature: who can write to the store can forge it, unless the store is sealed
+(`vist2_memory.store.sealed`).
 
-Stored bytes are read as data only: the header is JSON, nothing is unpickled, and what is allocated
-is at most twice what was stored.
+Stored bytes are read as data only: the header is JSON, nothing is unpickled, and nothing is
+allocated before the sizes that the header declares are those of the bytes that are there. Arrays
+are views of the stored bytes; what is allocated is the float32 values, for float32 not even those.
 """
 
 from __future__ import annotations
 
 import json
 from hashlib import blake2b
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
 
 from vist2_memory.errors import CodecError, FingerprintMismatchError
-from vist2_memory.store.base import Scope
+from vist2_memory.store.base import Refused, Scope
+from vist2_memory.store.formats import DEFAULT_FORMAT, TensorFormat, widened
 from vist2_memory.types import VisualTokens
 
 CODEC_VERSION = 1
@@ -30,33 +33,29 @@ MAX_TOKENS = 65_536
 MAX_HIDDEN = 65_536
 MAX_ID_LENGTH = 256
 
-DType: TypeAlias = Literal["bfloat16", "float16", "float32"]
-DTYPES: tuple[str, ...] = get_args(DType)
-
 _STORED: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype("<u2"),
-    "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
+    "I8": np.dtype("i1"),
 }
+_NAMES = {"BF16": "bfloat16", "F32": "float32", "I8": "int8"}
+_CODES = {dtype: code for code, dtype in _STORED.items()}
+_SCALES_OF = {"I8": {"scales": "F32"}, "BF16": {}, "F32": {}}
 _NO_CHECKSUM = b"0" * 64
 _METADATA = {"checksum": str, "codec": int, "fingerprint": str, "chunk_id": str, "text_tokens": int}
 
 
-def encode(tokens: VisualTokens, scope: Scope, dtype: DType = "bfloat16") -> bytes:
-    """The bytes to store. ``tokens.values`` has shape (visual tokens, hidden size).
+def encode(tokens: VisualTokens, scope: Scope, form: TensorFormat = DEFAULT_FORMAT) -> bytes:
+    """The bytes to store. ``tokens.values`` has shape (visual tokens, width).
 
-    bfloat16 rounds to nearest, ties to even. Raises `CodecError` for values that are not finite (in
-    ``dtype``) or of a wrong shape, `ValueError` for an unknown ``dtype``.
+    Raises `CodecError` for values that are not finite (in ``form``) or of a wrong shape.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not allowed: one of {', '.join(DTYPES)}")
     values = np.asarray(tokens.values)
     if values.dtype.kind != "f":
         raise CodecError(f"visual tokens must be floating-point numbers, not {values.dtype}")
     _check_shape(list(values.shape))
     _check_ids(tokens)
-    with np.errstate(over="ignore"):
-        stored = _narrowed(values.astype(np.float32), dtype)  # [T, H] in the stored dtype
+    stored = form.narrowed(values)
     metadata = {
         "checksum": _NO_CHECKSUM.decode(),
         "codec": CODEC_VERSION,
@@ -64,7 +63,7 @@ def encode(tokens: VisualTokens, scope: Scope, dtype: DType = "bfloat16") -> byt
         "chunk_id": tokens.chunk_id,
         "text_tokens": tokens.text_tokens,
     }
-    data = _serialized(stored, dtype, metadata)
+    data = _serialized(stored, metadata)
     start = data.index(_NO_CHECKSUM)
     return b"".join((data[:start], _checksum(data, start, scope), data[start + 64 :]))
 
@@ -75,6 +74,8 @@ def decode(data: bytes, *, scope: Scope, fingerprint: str, chunk_id: str) -> Vis
     Raises `CodecError` if the bytes are damaged, not ours, or written for another scope or chunk,
     and `FingerprintMismatchError` if another model or codec version made them.
     """
+    if isinstance(data, Refused):
+        raise CodecError(data.reason)
     header, size = _header(data)
     metadata = _metadata(header)
     checksum = metadata["checksum"].encode("ascii", "replace")
@@ -93,7 +94,7 @@ def decode(data: bytes, *, scope: Scope, fingerprint: str, chunk_id: str) -> Vis
             f"the tensor was made by {metadata['fingerprint']!r}, not by {fingerprint!r}"
         )
     return VisualTokens(
-        chunk_id, _values(data, header), fingerprint, text_tokens=metadata["text_tokens"]
+        chunk_id, _values(data, header, size), fingerprint, text_tokens=metadata["text_tokens"]
     )
 
 
@@ -106,8 +107,8 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         header = json.loads(data[8 : 8 + length].decode("utf-8"))
     except (ValueError, RecursionError):
         raise CodecError("the stored tensor's header is not JSON: damaged") from None
-    if not isinstance(header, dict) or header.keys() != {"values", "__metadata__"}:
-        raise CodecError("the stored tensor's header does not name exactly one tensor, 'values'")
+    if not isinstance(header, dict) or not {"values", "__metadata__"} <= header.keys():
+        raise CodecError("the stored tensor's header does not name the tensor 'values'")
     return header, 8 + length
 
 
@@ -129,58 +130,63 @@ def _metadata(header: dict[str, Any]) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _values(data: bytes, header: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """The tensor of a file whose header was read; shape (visual tokens, hidden size)."""
-    spec = header["values"]
-    shape = spec.get("shape") if isinstance(spec, dict) else None
-    if not isinstance(shape, list) or str(spec.get("dtype")) not in _STORED:
-        raise CodecError("the stored tensor has no known dtype and shape")
-    _check_shape(shape)
-    try:
-        [(_, tensor)] = safetensors.deserialize(data)
-    except Exception as error:  # the library's own class, which is no subclass of a narrower one
-        raise CodecError(f"the stored tensor is not a safetensors file: {error}") from None
-    stored = np.frombuffer(tensor["data"], dtype=_STORED[spec["dtype"]]).reshape(shape)  # [T, H]
-    values = _widened(stored)
+def _values(data: bytes, header: dict[str, Any], start: int) -> npt.NDArray[np.float32]:
+    """The float32 values, shape (visual tokens, width), that begin at ``start``."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    offset = 0
+    for name, (code, shape) in _described(header).items():
+        count, size = shape[0] * shape[1], _STORED[code].itemsize
+        end = offset + count * size
+        if header[name] != {"dtype": code, "shape": shape, "data_offsets": [offset, end]}:
+            raise CodecError(f"the stored tensor {name!r} does not lie where it should")
+        if start + end > len(data):
+            break
+        arrays[name] = np.frombuffer(data, _STORED[code], count, start + offset).reshape(shape)
+        offset = end
+    if start + end != len(data):
+        raise CodecError(
+            f"{len(data) - start} bytes are stored where the header declares {end}: damaged"
+        )
+    values = widened(arrays)
     if not np.isfinite(values).all():
         raise CodecError("the stored tensor has values that are not finite")
     return values
 
 
-def _narrowed(values: npt.NDArray[np.float32], dtype: DType) -> npt.NDArray[Any]:
-    if dtype == "bfloat16":
-        if not np.isfinite(values).all():
-            raise CodecError("visual tokens that are not finite are not stored")
-        bits: npt.NDArray[Any] = np.ascontiguousarray(values).view(np.uint32)
-        bits = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
-        stored = bits.astype(_STORED["BF16"])
-    else:
-        stored = np.ascontiguousarray(values, dtype=_STORED["F16" if dtype == "float16" else "F32"])
-    if not np.isfinite(_widened(stored)).all():
-        raise CodecError(f"visual tokens that are not finite in {dtype} are not stored")
-    return stored
+def _described(header: dict[str, Any]) -> dict[str, tuple[str, list[int]]]:
+    """The dtype and shape of each tensor in the order in which they lie in the file."""
+    found: dict[str, tuple[str, list[int]]] = {}
+    for name in sorted(header.keys() - {"__metadata__"}):
+        spec = header[name]
+        code, shape = (spec.get("dtype"), spec.get("shape")) if isinstance(spec, dict) else (0, 0)
+        if not isinstance(code, str) or code not in _STORED or not isinstance(shape, list):
+            raise CodecError(f"the stored tensor {name[:40]!r} has no known dtype and shape")
+        _check_shape(shape)
+        found[name] = (code, shape)
+    code, (tokens, width) = found["values"]
+    beside = {name: other for name, (other, _) in found.items() if name != "values"}
+    if beside != _SCALES_OF[code]:
+        raise CodecError(f"a tensor of {_NAMES[code]} does not come with {sorted(beside)}")
+    for _, shape in found.values():
+        if shape[0] != tokens or width % shape[1]:
+            raise CodecError(f"scales of shape {shape} do not fit values of {[tokens, width]}")
+    return found
 
 
-def _widened(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    if stored.dtype.kind == "u":
-        return (stored.astype(np.uint32) << 16).view(np.float32)
-    return stored.astype(np.float32)
-
-
-def _serialized(stored: npt.NDArray[Any], dtype: DType, metadata: dict[str, Any]) -> bytes:
+def _serialized(stored: dict[str, npt.NDArray[Any]], metadata: dict[str, Any]) -> bytes:
     # safetensors 0.8 takes a description of the memory, earlier versions the bytes.
-    if hasattr(safetensors, "TensorSpec"):
-        spec: Any = safetensors.TensorSpec(
-            dtype=dtype,
-            shape=list(stored.shape),
-            data_ptr=stored.ctypes.data,
-            data_len=stored.nbytes,
-        )
-    else:
-        spec = {"dtype": dtype, "shape": list(stored.shape), "data": stored.tobytes()}
+    specs: dict[str, Any] = {}
+    for name, array in stored.items():
+        dtype, shape = _NAMES[_CODES[array.dtype]], list(array.shape)
+        if hasattr(safetensors, "TensorSpec"):
+            specs[name] = safetensors.TensorSpec(
+                dtype=dtype, shape=shape, data_ptr=array.ctypes.data, data_len=array.nbytes
+            )
+        else:
+            specs[name] = {"dtype": dtype, "shape": shape, "data": array.tobytes()}
     # safetensors keeps no order among several entries: with one, equal tensors are equal bytes.
     note = json.dumps(metadata, ensure_ascii=True, separators=(",", ":"))
-    return bytes(safetensors.serialize({"values": spec}, {"vist2": note}))
+    return bytes(safetensors.serialize(specs, {"vist2": note}))
 
 
 def _checksum(data: bytes, start: int, scope: Scope) -> bytes:

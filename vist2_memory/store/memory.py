@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,6 +59,7 @@ class InMemoryStore(Store):
         self._shelves: dict[Scope, _Shelf] = {}
         self._lock = threading.RLock()
         self._closed = False
+        self._identity = f"memory://#{uuid.uuid4().hex}"
 
     def asynchronous(self) -> AsyncStore:
         return Adapted(self)
@@ -193,6 +195,10 @@ class InMemoryStore(Store):
 
     def describe(self) -> str:
         return "memory://"
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     def _new(self, scope: Scope) -> _Shelf:
         now = self._clock()

@@ -7,16 +7,19 @@ in; what cannot be understood is refused on the way out, naming the entry.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
 
-from vist2_memory.errors import InvalidMessageError, StoreFormatError
+from vist2_memory.errors import InvalidMessageError, SealedError, StoreFormatError
 from vist2_memory.store.base import Scope
 from vist2_memory.types import ROLES, Message, Role
 
 RECORD_VERSION = 1
+SEALED_VERSION = 2
 MAX_ID_LENGTH = 1024
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -30,6 +33,29 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "cuts": list,
     "layout": str,
 }
+
+
+_reading_sealed: ContextVar[bool] = ContextVar("reading_sealed", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedMessage(Message):
+    """A message as a `vist2_memory.store.sealed.SealedStore` hands it to the store that it wraps.
+
+    ``seal`` is what only a holder of the key can have made of it, in printable ASCII.
+    """
+
+    seal: str = ""
+
+
+@contextmanager
+def reading_sealed() -> Iterator[None]:
+    """Within, sealed entries come out of the stores as they are; elsewhere they are refused."""
+    token = _reading_sealed.set(True)
+    try:
+        yield
+    finally:
+        _reading_sealed.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +86,10 @@ def to_records(messages: Sequence[Message]) -> list[Record]:
 
 
 def from_record(data: bytes, scope: Scope, position: int) -> Message:
-    """The message; raises `StoreFormatError` naming entry ``position`` (from 1) of the scope."""
+    """The message; raises `StoreFormatError` naming entry ``position`` (from 1) of the scope.
+
+    Raises `SealedError` for a sealed one, unless that is what is read (:func:`reading_sealed`).
+    """
     where = f"entry {position} of {scope.key}"
     try:
         entry = json.loads(data.decode("utf-8"))
@@ -68,26 +97,36 @@ def from_record(data: bytes, scope: Scope, position: int) -> Message:
         raise StoreFormatError(f"{where} is not a message: {data[:40]!r}") from None
     if not isinstance(entry, dict) or "v" not in entry:
         raise StoreFormatError(f"{where} is not a message: it has no schema version")
-    if entry["v"] != RECORD_VERSION:
+    if entry["v"] not in (RECORD_VERSION, SEALED_VERSION):
         raise StoreFormatError(
-            f"{where} has schema version {entry['v']!r}; this release reads {RECORD_VERSION}. "
-            "Use the release that wrote it, or a newer one."
+            f"{where} has schema version {entry['v']!r}; this release reads {RECORD_VERSION} and "
+            f"{SEALED_VERSION}. Use the release that wrote it, or a newer one."
         )
+    sealed = entry["v"] == SEALED_VERSION
+    seal = entry.pop("seal", None) if sealed else ""
     wrong = sorted(entry.keys() ^ _FIELDS.keys()) or _wrong_fields(entry)
+    if not isinstance(seal, str):
+        wrong = ["seal"]
     if not wrong and entry["role"] not in ROLES:
         wrong = ["role"]
     if wrong:
         raise StoreFormatError(f"{where} is not a message: wrong field {', '.join(wrong)}")
-    return Message(
-        role=cast(Role, entry["role"]),
-        text=entry["text"],
-        id=entry["id"],
-        turn=entry["turn"],
-        time=float(entry["time"]),
-        payload=entry["payload"],
-        cuts=tuple(entry["cuts"]),
-        layout=entry["layout"],
-    )
+    if sealed and not _reading_sealed.get():
+        raise SealedError(
+            f"{where} is signed or encrypted: open the store with the key that it was written "
+            "with (VIST2_STORE_KEY, or VIST2_ENCRYPTION_KEYS)"
+        )
+    fields: dict[str, Any] = {
+        "role": cast(Role, entry["role"]),
+        "text": entry["text"],
+        "id": entry["id"],
+        "turn": entry["turn"],
+        "time": float(entry["time"]),
+        "payload": entry["payload"],
+        "cuts": tuple(entry["cuts"]),
+        "layout": entry["layout"],
+    }
+    return SealedMessage(**fields, seal=seal) if sealed else Message(**fields)
 
 
 def differs(scope: Scope, message_id: bytes) -> str:
@@ -153,13 +192,15 @@ def _to_record(message: Message) -> Record:
         "layout": message.layout,
     }
     wrong = _wrong_fields(entry)
+    if isinstance(message, SealedMessage):
+        entry |= {"v": SEALED_VERSION, "seal": message.seal}
     if wrong:
         raise InvalidMessageError(
             f"message {message.id[:40]!a} cannot be stored: wrong type of {', '.join(wrong)}"
         )
     try:
         data = _dumped(entry)
-        content = {name: entry[name] for name in ("role", "turn", "text")}
+        content = {name: entry[name] for name in ("role", "turn", "text", "seal") if name in entry}
         # Through JSON once: keys are strings then, so that they can be sorted.
         content["payload"] = json.loads(_dumped(entry["payload"]))
         digest = blake2b(_dumped(content, sort_keys=True), digest_size=16).hexdigest()

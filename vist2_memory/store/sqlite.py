@@ -236,6 +236,10 @@ class SQLiteStore(Store):
     def describe(self) -> str:
         return f"sqlite:///{self._path}"
 
+    @property
+    def identity(self) -> str:
+        return f"sqlite:///{self._path.resolve()}"
+
     # ------------------------------------------------------------------------------ inside
 
     @property

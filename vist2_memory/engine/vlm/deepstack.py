@@ -13,10 +13,15 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from vist2_memory.engine.vlm.grid import GridFamily
+from vist2_memory.sketch.page import PageGeometry
 
 
 class Qwen3VL(GridFamily):
-    """A page is stored as (visual tokens, hidden size * (1 + layers that take features))."""
+    """A page is stored as (visual tokens, hidden size * layers), features for the first of them."""
+
+    def __init__(self, model: Any, image_processor: Any, geometry: PageGeometry) -> None:
+        super().__init__(model, image_processor, geometry)
+        self.layers = 1 + len(model.config.vision_config.deepstack_visual_indexes)
 
     def pack(self, output: Any) -> list[Tensor]:
         layers = [output.pooler_output, *output.deepstack_features]

@@ -33,6 +33,7 @@ from vist2_memory.engine.vlm.pages import open_press
 from vist2_memory.engine.vlm.words import turns
 from vist2_memory.errors import ContextOverflowError, InvalidInputError, ModelError
 from vist2_memory.sketch.page import PageGeometry
+from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.transcript import speaker
 from vist2_memory.types import (
     Chunk,
@@ -72,15 +73,17 @@ class VLMEngine(Engine):
         chunk_tokens: int | None = None,
         keep_recent: int = KEEP_RECENT,
         verbatim_tokens: int = VERBATIM_TOKENS,
+        tensors_dtype: DType = "bfloat16",
     ) -> None:
         """Load the model in ``folder``.
 
         ``dtype``: of weights and sums (default: float32 on a CPU, else bfloat16). ``page``: how
         text is printed (default: the family's own). ``chunk_tokens``: text tokens a page (default:
         about what it holds). ``keep_recent``: newest text tokens that stay text.
-        ``verbatim_tokens``: room for strings beside the pages, 0 for none. Raises ``ModelError``
-        for a model without adapter or without its parts, and ``InvalidInputError`` for a device, a
-        dtype or a number of tokens that cannot be used, also by a model that reads so little.
+        ``verbatim_tokens``: room for strings beside the pages, 0 for none. ``tensors_dtype``: what
+        visual tokens are rounded to, and stored in. Raises ``ModelError`` for a model without
+        adapter or without its parts, and ``InvalidInputError`` for a device, a dtype or a number of
+        tokens that cannot be used, also by a model that reads so little.
         """
         _check(dtype, chunk_tokens, keep_recent, verbatim_tokens)
         press = open_press(folder, page, chunk_tokens)
@@ -94,6 +97,7 @@ class VLMEngine(Engine):
         parts = load_parts(folder, on, kind)
         adapter = find_family(read_config(folder)).load()
         self.family = adapter(parts.model, parts.image_processor, self.renderer.geometry)
+        tensors = TensorFormat(tensors_dtype, self.family.layers)
         self._template = ChatTemplate(
             folder, parts.tokenizer, self.tokenizer, adapter.image, adapter.around
         )
@@ -114,13 +118,14 @@ class VLMEngine(Engine):
         )
         self.spec = EngineSpec(
             model=model_name(folder),
-            fingerprint="-".join((weights, _digest(*seeing), press.layout, kind, "bf16")),
+            fingerprint="-".join((weights, _digest(*seeing), press.layout, kind, tensors.code)),
             layout=press.layout,
             chunk_tokens=tokens,
             keep_recent=keep_recent,
             max_visual_tokens=positions - text_tokens,
             max_text_tokens=text_tokens,
             kv_bytes_per_token=2 * text.num_hidden_layers * heads * parts.model.dtype.itemsize,
+            tensors=tensors,
         )
         self._verbatim_tokens = verbatim_tokens
         self._strings = lru_cache(maxsize=4096)(verbatim.find)
@@ -140,7 +145,7 @@ class VLMEngine(Engine):
             batch = chunks[start : start + ENCODE_BATCH]
             encoded = self.family.encode(self.renderer.draw(batch))
             for chunk, seen in zip(batch, encoded, strict=True):
-                values = seen.to(torch.bfloat16).float().cpu().numpy()
+                values = self.spec.tensors.rounded(seen.float().cpu().numpy())
                 out.append(VisualTokens(chunk.id, values, self.spec.fingerprint, chunk.tokens))
         return out
 

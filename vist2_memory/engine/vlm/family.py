@@ -38,6 +38,7 @@ class Family(ABC):
         self.geometry = geometry
         self.image_token_id: int = model.config.image_token_id
         self.hidden: int = model.config.get_text_config().hidden_size
+        self.layers: int = 1  # of the language model, that take features of their own
 
     @property
     def tower_modules(self) -> dict[str, nn.Module]:
@@ -82,5 +83,5 @@ class Family(ABC):
 
     def features(self, page: VisualTokens) -> Tensor:
         """What was stored of ``page``, shape (visual tokens, width), where the model is."""
-        values = torch.from_numpy(page.values)
+        values = torch.from_numpy(np.require(page.values, requirements="W"))  # torch's demand
         return values.to(device=self.model.device, dtype=self.model.dtype)

@@ -139,6 +139,10 @@ class RedisStore(Store):
     def describe(self) -> str:
         return self._logic.link.describe()
 
+    @property
+    def identity(self) -> str:
+        return self._logic.link.identity
+
     def close(self) -> None:
         """Give back connections; event loops that run close theirs, others as they end."""
         if not self._logic.link.closed:

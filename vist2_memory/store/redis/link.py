@@ -116,6 +116,11 @@ class Link:
         where, pause = self._servers.describe(), self._pause()
         return f"{where} (not reached; tried again in {pause:.1f} s)" if pause else where
 
+    @property
+    def identity(self) -> str:
+        """The URL without user and password."""
+        return self._servers.describe()
+
     # Within
 
     def _pause(self) -> float:
