@@ -57,13 +57,15 @@ class Settings:
         }
         self.limit, self.patience = limit, patience
         of_asyncio = issubclass(kind, redis.asyncio.connection.AbstractConnection)
-        alone = (None, kind) if of_asyncio else (kind, None)
+        pair: tuple[Any, Any]
+        alone: tuple[Any, Any] = (None, kind) if of_asyncio else (kind, None)
         special = [name for name in _OF_ONE_KIND if self.options.get(name)]
         if issubclass(kind, _MANAGED):  # who the master is, is asked by us
             pair = _TLS if issubclass(kind, _TLS) else _TCP
         else:
             pair = _PAIRS.get(kind, alone)
-        self.blocking, self.asyncio = pair
+        self.blocking: Any = pair[0]
+        self.asyncio: Any = pair[1]
         if special:
             self.blocking, self.asyncio = (None, pair[1]) if of_asyncio else (pair[0], None)
         else:
