@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StoreFormatError,
         StoreUnavailableError,
         StoreURLError,
+        StoreWarning,
         TamperedError,
         Vist2Error,
     )
@@ -65,6 +66,7 @@ _HOMES = {
         "StoreURLError",
         "StoreUnavailableError",
         "TamperedError",
+        "StoreWarning",
         "Vist2Error",
     ),
     "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
@@ -109,6 +111,7 @@ __all__ = [
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "StoreWarning",
     "TamperedError",
     "TextDelta",
     "Timing",

@@ -22,6 +22,10 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     └── CodecError                          stored bytes are refused: damaged or of another scope
         └── FingerprintMismatchError        a good tensor, but made by another model
 
+and one warning::
+
+    StoreWarning (UserWarning)              a store works, but may lose something, or is half away
+
 Every message says what was wrong, with which value, and what to do.
 """
 
@@ -113,3 +117,7 @@ class CodecError(Vist2Error):
 
 class FingerprintMismatchError(CodecError):
     """The tensor is intact but was made by another model, geometry, font or codec version."""
+
+
+class StoreWarning(UserWarning):
+    """Told when a memory is opened: its store may evict logs, or its tensors are out of reach."""

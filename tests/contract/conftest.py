@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.async_stores import BackgroundLoop
-from tests.support.backends import Backend, InMemory, Redis, SQLite, key, redis_of
+from tests.support.backends import Backend, InMemory, Joined, Redis, SQLite, key, redis_of
 from vist2_memory.store.encryption import Encryption
 from vist2_memory.store.seals import Signature
 
@@ -42,7 +42,9 @@ def background_loop() -> Iterator[BackgroundLoop]:
     made.stop()
 
 
-@pytest.fixture(params=["memory", "sqlite", "async memory", "async sqlite", *REDIS, *SEALED])
+@pytest.fixture(
+    params=["memory", "sqlite", "joined", "async memory", "async sqlite", *REDIS, *SEALED]
+)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -50,7 +52,10 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", "async sqlite", *REDIS, *SEALED[1:]])
+LASTING = [sealed for sealed in SEALED if "memory" not in sealed]
+
+
+@pytest.fixture(params=["sqlite", "joined", "async sqlite", *REDIS, *LASTING])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -89,6 +94,8 @@ def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
         made = InMemory()
     elif where == "sqlite":
         made = SQLite(folder / "memory.db")
+    elif where == "joined":
+        made = Joined(SQLite(folder / "memory.db"), redis_of(request, "redis"))
     else:
         made = redis_of(request, where)
     if how == ["async"]:

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import signal
+import time
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -42,15 +43,21 @@ def ask_on_and_on(
 
 
 def break_often(store: Store) -> None:
-    """Most appends fail from now on: before they wrote, or after."""
-    append = store.append
+    """From now on the store is away for a tenth of a second now and then, or acknowledges nothing.
+
+    Each time it is back, and before each append, it may go away again: answers often wait.
+    """
+    append, back = store.append, 0.0
 
     def failing(scope: Scope, messages: Sequence[Message], **seen: Any) -> int:
-        luck = random.random()
-        if luck < 0.45:
+        nonlocal back
+        if time.monotonic() >= back and random.random() < 0.3:
+            back = time.monotonic() + 0.1
+        if time.monotonic() < back:
+            time.sleep(0.005)
             raise StoreUnavailableError("the store is away")
         count = append(scope, messages, **seen)
-        if luck < 0.6:
+        if random.random() < 0.15:
             raise StoreUnavailableError("the acknowledgement was lost")
         return count
 

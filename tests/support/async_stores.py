@@ -106,6 +106,12 @@ class Waiting(Store):
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         return self._loop.call(self._store.drop_many(scope, fingerprint, chunk_ids))
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        self._loop.call(self._store.touch(scope, fingerprint, chunk_ids))
+
+    def eviction(self) -> str | None:
+        return self._loop.call(self._store.eviction())
+
     def describe(self) -> str:
         return self._store.describe()
 

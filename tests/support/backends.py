@@ -13,7 +13,14 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel as SentinelClient
 
 from tests.support.async_stores import BackgroundLoop, Waiting
-from vist2_memory.store import InMemoryStore, Scope, Store, open_async_store, open_store
+from vist2_memory.store import (
+    InMemoryStore,
+    JoinedStore,
+    Scope,
+    Store,
+    open_async_store,
+    open_store,
+)
 from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.sealed import SealedStore
 from vist2_memory.store.seals import Key, Seal
@@ -134,6 +141,35 @@ class Redis(Backend):
         super().close()
         self.remove(self.keys())
         self.client.close()
+
+
+class Joined(Backend):
+    """The log in ``log``, tensors in ``tensors``, which share the clock."""
+
+    def __init__(self, log: Backend, tensors: Backend) -> None:
+        self.parts = (log, tensors)
+        super().__init__()
+        tensors.namespace = log.namespace = self.namespace
+
+    @property
+    def now(self) -> float:
+        return self.parts[0].now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        for part in self.parts:
+            part.now = value
+
+    def _open(self, ttl: int | None) -> Store:
+        return JoinedStore(*(part._open(ttl) for part in self.parts))
+
+    def leftovers(self) -> list[str]:
+        return [found for part in self.parts for found in part.leftovers()]
+
+    def close(self) -> None:
+        super().close()
+        for part in self.parts:
+            part.close()
 
 
 def cluster_client(url: str) -> RedisCluster:

@@ -34,7 +34,7 @@ def write_turns(url: str, namespace: str, name: str, acknowledged: Connection) -
         acknowledged.send(number)
         values = np.full((64, 256), number, dtype=np.float32)
         tokens = [
-            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, 200)
+            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, text_tokens=64)
             for chunk in range(CHUNKS)
         ]
         store.put_many(scope, FINGERPRINT, {t.chunk_id: codec.encode(t, scope) for t in tokens})

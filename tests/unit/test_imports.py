@@ -34,6 +34,7 @@ PUBLIC = {
     "StoreURLError",
     "StoreUnavailableError",
     "TamperedError",
+    "StoreWarning",
     "TextDelta",
     "Timing",
     "Usage",

@@ -97,7 +97,8 @@ def _store(url: str | None) -> str:
             raise StoreUnavailableError(f"{DEFAULT_STORE}: {Path.cwd()} cannot be written to")
         return f"{DEFAULT_STORE}, made here when first used; name another with --store"
     with open_store(url or DEFAULT_STORE) as store:
-        return f"{store.describe()}{_server(store)}"
+        risk = store.eviction()
+        return f"{store.describe()}{_server(store)}" + (f"; WARNING: {risk}" if risk else "")
 
 
 def _server(store: Store) -> str:

@@ -17,6 +17,7 @@ from vist2_memory.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from vist2_memory.memory.recollection import Tensors
 from vist2_memory.memory.replay import replay
 from vist2_memory.memory.revisions import Made, asked, common, recut
 from vist2_memory.memory.transcript import Transcript
@@ -45,6 +46,7 @@ class SessionLog:
         store: Store,
         engine: Callable[[], Engine],
         scope: Scope,
+        tensors: Tensors | None = None,
         outbox: Outbox | None = None,
     ) -> None:
         self.store = store
@@ -52,8 +54,10 @@ class SessionLog:
         self.outbox = outbox
         self.lock = threading.RLock()
         self._engine = engine
+        self._tensors = tensors
         self._known: Transcript | None = None
         self._told: set[int] = set()  # which answers that were set aside
+        self._read_at = 0.0
 
     @property
     def may_wait(self) -> bool:
@@ -69,6 +73,9 @@ class SessionLog:
         """Delete the log, the tensors of all models, and what the outbox has for this session."""
         with self.lock:
             self._known = None
+            if self._tensors is not None:
+                self._tensors.flush(self.scope)  # so that what is deleted is counted
+                self._tensors.forget(self.scope)
             deleted = self.store.delete(self.scope)
             if self.outbox is None:
                 return deleted
@@ -103,10 +110,13 @@ class SessionLog:
                 log.revision != revision or not new or new[0].id != known[-1].id
             ):  # rewritten, or deleted and perhaps begun anew, by another process
                 self._known = None
+                if self._tensors is not None:
+                    self._tensors.forget(self.scope)
                 self._check_not_rolled_back(known, revision)
                 return self.refresh()
             self._known.revision = log.revision
             self._known.take(new[1:] if known else new)
+            self._read_at = time.monotonic()
             return self._known
 
     def append(
@@ -170,6 +180,8 @@ class SessionLog:
             before, now = ({c.id: c for c in chunks} for chunks in (state.chunks, after.chunks))
             gone = [id for id in before if id not in now]
             if gone:
+                if self._tensors is not None:
+                    self._tensors.flush(self.scope)  # else one that waits would come afterwards
                 self.store.drop_many(self.scope, self._engine().spec.fingerprint, gone)
             try:
                 self.store.rewrite(
@@ -268,6 +280,8 @@ class SessionLog:
         log = self.store.snapshot(self.scope)
         if log.revision > revision:
             return
+        if not log.messages:
+            self._check_not_evicted(len(known))
         kept = 0
         for there, seen in zip(log.messages, known, strict=False):
             if there.id != seen.id:
@@ -284,4 +298,14 @@ class SessionLog:
                 f"session {self.scope.name!r} held {len(known)} messages, of which the store has "
                 f"{kept} now: it lost the newest ones, as a fail-over or a restored backup does. "
                 "What is left is used from now on; say again what is missing."
+            )
+
+    def _check_not_evicted(self, seen: int) -> None:
+        """Refuse to begin anew where a server drops keys: a deleted log looks the same there."""
+        risk = self.store.eviction()
+        expired = self.store.ttl is not None and time.monotonic() - self._read_at >= self.store.ttl
+        if risk is not None and not expired:
+            raise LogLostError(
+                f"session {self.scope.name!r} held {seen} messages and is empty now: it was "
+                f"deleted elsewhere or evicted. {risk}. The session is begun anew from now on."
             )

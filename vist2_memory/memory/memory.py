@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
@@ -22,20 +22,24 @@ from vist2_memory.errors import (
     StoreFormatError,
     StoreUnavailableError,
 )
+from vist2_memory.memory import opening
+from vist2_memory.memory.behind import WriteBehind
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.lately import LatelyUsed
+from vist2_memory.memory.recollection import Tensors
 from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
-from vist2_memory.store import AsyncStore, open_store
+from vist2_memory.store import AsyncStore
 from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Scope, ScopeInfo, Store
-from vist2_memory.store.formats import DTYPES, DType
-from vist2_memory.store.memory import InMemoryStore
-from vist2_memory.store.outbox import Outbox, default_path
-from vist2_memory.store.sealed import SealedStore, find_seal
+from vist2_memory.store.formats import DType
+from vist2_memory.store.outbox import Outbox
 from vist2_memory.types import Message
 
 DEFAULT_STORE = "sqlite:///vist2.db"
+CACHE_BYTES = 256 * 2**20
+"""Of visual tokens, that a memory holds beside its store."""
 
 
 class VisualMemory:
@@ -52,11 +56,13 @@ class VisualMemory:
         device: str | None,
         ratio: float | None,
         tensors_dtype: DType = "bfloat16",
+        cache_bytes: int = CACHE_BYTES,
         outbox: Outbox | None = None,
     ):
         """Use :meth:`open`."""
         self.store = store
         self.async_store = asynchronous(store)
+        self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
         self.outbox = outbox
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
@@ -67,19 +73,21 @@ class VisualMemory:
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
-        self._owns_store = True
+        self._opened: list[Store] = []  # what is closed with this memory
 
     @classmethod
     def open(
         cls,
         url: str | Store | AsyncStore | None = None,
         *,
+        tensors: str | Store | None = None,
         model: str | Path | Engine | None = None,
         namespace: str = "default",
         ratio: float | None = None,
         ttl: int | None = None,
         device: str | None = None,
         tensors_dtype: DType | None = None,
+        cache_bytes: int = CACHE_BYTES,
         key: str | Sequence[str] | None = None,
         encryption_keys: str | Sequence[str] | None = None,
         outbox: str | Path | None = "default",
@@ -87,31 +95,36 @@ class VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
-        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store, for threads or for
-        event loops (default: ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's
-        name, a folder with a
-        VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
-        (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
-        ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
-        how many text tokens a visual token stands for, one that a VIST2 model was trained on
-        (default: the model's own choice). ``ttl``: seconds after which an unused session is
-        forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``, or a GPU if there is
-        one). ``tensors_dtype``: what visual tokens are stored in, bfloat16, float32 or int8
-        (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is stored,
-        ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest first
-        (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store, for
+        threads or for event loops (default:
+        ``VIST2_STORE``, or a SQLite file here). ``tensors``: another place for the visual tokens
+        alone, which may be lost, such as a Redis that evicts keys when it is full. ``model``: a
+        bundled model's name, a folder with a VIST2 checkpoint or a vision-language model, or the
+        id of one on the Hugging Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or
+        ``pages:`` and a provider, as in ``pages:openai``, for a memory that is drawn and read by a
+        hosted model. ``ratio``: about how many text tokens a visual token stands for, one that a
+        VIST2 model was trained on (default: the model's own choice). ``ttl``: seconds after which
+        an unused session is forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``,
+        or a GPU if there is one).
+
+        ``tensors_dtype``: what visual tokens are stored in, bfloat16, float32 or int8 (default:
+        ``VIST2_TENSORS_DTYPE``, or bfloat16). ``cache_bytes``: of visual tokens that were used
+        lately, to be held in this process beside the store; 0 for none. ``key`` signs what is
+        stored, ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest
+        first (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
         ``outbox``: the file that keeps answers which the store could not take, until it can; None
         for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
         none for a store in memory).
 
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
-        keys that are none.
+        keys that are none. Warns (``StoreWarning``) of a server that may evict logs, and of tensors
+        that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
             model = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
-            model = _page_engine(model) or find_model(model)
+            model = opening.page_engine(model) or find_model(model)
         if ratio is not None:
             if isinstance(model, Engine):
                 raise InvalidInputError(
@@ -119,6 +132,8 @@ class VisualMemory:
                     "checkpoint has several: leave it out"
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
+        if cache_bytes < 0:
+            raise InvalidInputError(f"cache_bytes={cache_bytes} is not allowed: bytes, 0 or more")
         device = device or os.environ.get("VIST2_DEVICE") or None
         if isinstance(url, AsyncStore):
             url = url.synchronous()
@@ -128,17 +143,18 @@ class VisualMemory:
                 "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
                 "AsyncRedisStore(client), both in vist2_memory.store.redis"
             )
-        dtype = _tensors_dtype(tensors_dtype, model)
-        seal = None if isinstance(url, SealedStore) else find_seal(key, encryption_keys)
-        if isinstance(url, SealedStore) and (key or encryption_keys):
-            raise InvalidInputError("the store that was given has keys already: give no others")
-        if isinstance(url, Store):
-            store = url
-        else:
-            store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        kept = store if seal is None else SealedStore(store, seal)
-        memory = cls(kept, model, namespace, device, ratio, dtype, _outbox(outbox, store))
-        memory._owns_store = store is not url
+        dtype = opening.tensors_dtype(tensors_dtype, model)
+        opened: list[Store] = []
+        try:
+            place = url or os.environ.get("VIST2_STORE") or DEFAULT_STORE
+            store = opening.store(place, tensors, ttl, key, encryption_keys, opened)
+            kept = opening.outbox(outbox, store)
+        except BaseException:
+            for part in opened:
+                part.close()
+            raise
+        memory = cls(store, model, namespace, device, ratio, dtype, cache_bytes, kept)
+        memory._opened = opened
         memory.replay()
         return memory
 
@@ -233,19 +249,29 @@ class VisualMemory:
             self.store.append(session.scope, messages, expected=0)
         return session
 
+    def flush(self) -> None:
+        """Wait until the visual tokens of all that was said are written.
+
+        Messages are written when :meth:`Session.add` or an answer returns; only tensors follow.
+        What could not be written is told in ``degraded`` of the session's next answer.
+        """
+        self.tensors.flush()
+
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
+        self.flush()
         if self.outbox is not None:
             self.outbox.close()
-        if self._owns_store:
-            self.store.close()
+        for store in self._opened:
+            store.close()
         if self._engine is not None and self._engine is not self._model:
             self._engine.close()
 
     async def aclose(self) -> None:
         """:meth:`close`, without blocking the event loop, and with its connections closed."""
-        if self._owns_store:
-            await self.async_store.close()
+        await asyncio.to_thread(self.flush)
+        for store in self._opened:
+            await asynchronous(store).close()
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> VisualMemory:
@@ -269,38 +295,6 @@ class VisualMemory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _page_engine(model: str | Path) -> Engine | None:
-    """The engine of a name such as ``pages:openai``; it is light, and made at once."""
-    from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
-
-    name = str(model)
-    return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
-
-
-def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
-    """``asked``, or what the environment says; raises ``InvalidInputError``."""
-    if isinstance(model, Engine):
-        if asked is not None:
-            raise InvalidInputError(
-                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
-            )
-        return model.spec.tensors.dtype
-    dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
-    if dtype not in DTYPES:
-        raise InvalidInputError(
-            f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
-        )
-    return cast(DType, dtype)
-
-
-def _outbox(wanted: str | Path | None, store: Store) -> Outbox | None:
-    """The outbox at ``wanted``; by default none for a store that ends with this process."""
-    if wanted != "default":
-        return None if wanted is None else Outbox(wanted)
-    path = None if isinstance(store, InMemoryStore) else default_path()
-    return None if path is None else Outbox(path)
 
 
 def _said(messages: list[Message]) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vist2_memory.errors import ConflictError, StoreFormatError
+from vist2_memory.errors import ConflictError, StoreFormatError, TamperedError
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.outbox import Kept, Outbox
 from vist2_memory.store.records import to_records
@@ -57,7 +57,7 @@ def _log(store: Store, kept: Kept) -> str:
     """Log the answer; why it cannot be logged, if so."""
     try:
         answer = kept.answer(store)
-    except StoreFormatError as error:
+    except (StoreFormatError, TamperedError) as error:
         return str(error)
     for attempt in range(_ATTEMPTS):
         time.sleep(0.002 * attempt)

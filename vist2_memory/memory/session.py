@@ -18,7 +18,7 @@ from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import prepare, remember, reseal
+from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
@@ -47,7 +47,8 @@ class Session(Revisable):
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._log = SessionLog(memory.store, lambda: memory.engine, scope, memory.outbox)
+        tensors, outbox = memory.tensors, memory.outbox
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope, tensors, outbox)
 
     @property
     def id(self) -> str:
@@ -97,7 +98,7 @@ class Session(Revisable):
             self._check_pinned(message)
             stored = self._log.append(message)
             new = self._log.refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
-            prepare(self._memory.store, self._memory.engine, self.scope, new)
+            self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
     def ask(
@@ -150,8 +151,8 @@ class Session(Revisable):
             answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
             if answered is None:
-                store, engine = self._memory.store, self._memory.engine
-                assembled = assemble(store, engine, self.scope, state, include)
+                tensors, engine = self._memory.tensors, self._memory.engine
+                assembled = assemble(tensors, engine, self.scope, state, include)
             start, seen = state.tail_start, state.seen
             opened = next(m for m in state.messages[::-1] if m.turn == turn and m.role == "user")
         if answered is not None:
@@ -299,8 +300,11 @@ class Session(Revisable):
         role: Role = "assistant"
         id, turn = f"{question.turn}:a", question.turn
         answer = Message(role, end.text, id=id, turn=turn, time=time.time())
-        logged, degraded = self._log.close_turn(question, answer, ends, seen)
-        if logged and not degraded:
-            visual = [event.visual for event in folded]
-            degraded = remember(self._memory.store, self._memory.engine, self.scope, visual)
+        with self._log.lock:
+            logged, degraded = self._log.close_turn(question, answer, ends, seen)
+            if logged and not degraded:
+                # Under the lock, and only what the log has: what was deleted stays deleted.
+                there = {chunk.id for chunk in self._log.refresh().chunks}
+                visual = [event.visual for event in folded if event.chunk.id in there]
+                degraded = self._memory.tensors.remember(self._memory.engine, self.scope, visual)
         return degraded + self._log.asides()

@@ -29,12 +29,14 @@ from vist2_memory.store.base import (
     Store,
     TokenStore,
 )
+from vist2_memory.store.joined import JoinedStore
 from vist2_memory.store.memory import InMemoryStore
 
 __all__ = [
     "AsyncStore",
     "Deleted",
     "InMemoryStore",
+    "JoinedStore",
     "Kind",
     "MemoryStore",
     "Scope",
@@ -51,8 +53,10 @@ _MANY = tuple(f"{scheme}+{kind}" for scheme in _REDIS[:2] for kind in ("sentinel
 _SCHEMES = "memory://, sqlite:///file.db, redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
 
 
-def open_store(url: str, *, ttl: int | None = None) -> Store:
+def open_store(url: str, *, ttl: int | None = None, away: bool = False) -> Store:
     """The store at ``url``, ready to use. ``ttl``: seconds after its last use that a scope is kept.
+
+    ``away``: a server that does not answer now is only warned of (`StoreWarning`).
 
     Raises `StoreURLError` for a URL that names no store, `StoreUnavailableError` if it cannot be
     reached, opened or written, `StoreFormatError` if it is a file of another program, and
@@ -75,7 +79,7 @@ def open_store(url: str, *, ttl: int | None = None) -> Store:
     if scheme in (*_REDIS, *_MANY):
         from vist2_memory.store.redis import RedisStore
 
-        return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl)
+        return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl, away=away)
     raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
 
 

@@ -93,6 +93,16 @@ class AsyncStore(ABC):
     async def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         """`TokenStore.drop_many`."""
 
+    async def touch(
+        self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()
+    ) -> None:
+        """`Store.touch`."""
+        await self.get_many(scope, fingerprint, chunk_ids)
+
+    async def eviction(self) -> str | None:
+        """`Store.eviction`."""
+        return None
+
     @abstractmethod
     def describe(self) -> str:
         """The store's URL, without user and password."""
@@ -176,6 +186,14 @@ class Adapted(AsyncStore):
 
     async def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         return await self._call(self._store.drop_many, scope, fingerprint, chunk_ids)
+
+    async def touch(
+        self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()
+    ) -> None:
+        await self._call(self._store.touch, scope, fingerprint, chunk_ids)
+
+    async def eviction(self) -> str | None:
+        return await self._call(self._store.eviction)
 
     def describe(self) -> str:
         return self._store.describe()

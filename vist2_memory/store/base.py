@@ -33,6 +33,8 @@ MAX_NAME_BYTES = 1024
 
 def quoted(part: str) -> str:
     """``part`` in the characters A-Z a-z 0-9 . _ - and %, reversible, no two parts alike."""
+    if part.isascii() and part.isalnum():
+        return part
     return quote(part, safe="", encoding="utf-8", errors="strict").replace("~", "%7E")
 
 
@@ -281,6 +283,20 @@ class Store(MemoryStore, TokenStore):
     def unseal(self, scope: Scope, data: bytes) -> bytes:
         """What `seal` was given; raises `StoreError` for data that it did not make."""
         return data
+
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        """Count as a use of the scope and of these tensors: what expires then ends later.
+
+        Reading is a use; a store that can do with less overrides this.
+        """
+        self.get_many(scope, fingerprint, chunk_ids)
+
+    def eviction(self) -> str | None:
+        """How this place may lose a log by itself, in words with what to do; None if it does not.
+
+        Asks the server, where there is one.
+        """
+        return None
 
     def __enter__(self) -> Self:
         return self

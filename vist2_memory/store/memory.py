@@ -193,6 +193,10 @@ class InMemoryStore(Store):
             dropped = [tensors.pop((fingerprint, chunk), None) for chunk in chunk_ids]
         return sum(data is not None for data in dropped)
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        with self._lock:
+            self._find(scope)
+
     def describe(self) -> str:
         return "memory://"
 

@@ -47,6 +47,9 @@ from vist2_memory.types import Message
 KEY_VARIABLE = "VIST2_STORE_KEY"
 ENCRYPTION_VARIABLE = "VIST2_ENCRYPTION_KEYS"
 
+_OUTBOX = b"outbox"
+"""The place that answers are sealed for which wait on this machine."""
+
 _ATTEMPTS = 60
 """How often an append is tried again after another writer came first."""
 
@@ -190,8 +193,25 @@ class SealedStore(Store):
         names = [name for chunk in chunk_ids for name in self._seal.names(scope, chunk)]
         return self._inner.drop_many(scope, fingerprint, names)
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        names = [name for chunk in chunk_ids for name in self._seal.names(scope, chunk)]
+        self._inner.touch(scope, fingerprint, names)
+
+    def eviction(self) -> str | None:
+        return self._inner.eviction()
+
     def describe(self) -> str:
         return self._inner.describe()
+
+    @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    def seal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.close(scope, _OUTBOX, data)
+
+    def unseal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.open(scope, _OUTBOX, data)
 
     def reseal(self, scope: Scope) -> int:
         """Seal the log anew under the newest key, in one step; how many were under an older one.

@@ -233,6 +233,10 @@ class SQLiteStore(Store):
                 [(row, fingerprint, chunk) for chunk in chunk_ids],
             ).rowcount
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        with self._transaction(self._reading):
+            self._find(scope)
+
     def describe(self) -> str:
         return f"sqlite:///{self._path}"
 

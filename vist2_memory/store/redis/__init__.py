@@ -5,6 +5,7 @@
 ``store.py``            what is written and read, in which order
 ``scripts.py``          the keys, and what runs inside the server
 ``log.py``              what the scripts about a log return
+``eviction.py``         servers that drop keys by themselves when they are full
 ``link.py``             one round trip: deadline, circuit breaker, redirects, trying again
 ``servers.py``          which server holds a key: the one there is, Sentinel's master, a shard
 ``requests.py``         what all of that asks for, instead of doing input and output itself

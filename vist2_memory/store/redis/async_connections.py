@@ -17,7 +17,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from vist2_memory.store.redis.connections import CONNECT_TIMEOUT
+from vist2_memory.store.redis.connections import CONNECT_TIMEOUT, READ_BYTES
 from vist2_memory.store.redis.places import Place
 
 
@@ -109,7 +109,7 @@ def timed_pool(place: Place) -> TimedPool:
         shared={},
         socket_timeout=None,
         socket_connect_timeout=min(CONNECT_TIMEOUT, place.settings.patience),
-        **place.options,
+        **{"socket_read_size": READ_BYTES} | place.options,
     )
 
 

@@ -21,6 +21,10 @@ CONNECT_TIMEOUT = 2.0
 """Seconds for a connection to be made, within the deadline."""
 
 
+READ_BYTES = 2**18
+"""How much is taken off a socket at once; tensors come by the megabyte."""
+
+
 class _TimedSocket:
     """``sock``, with ``patience``: the longest silence in seconds before it counts as dead."""
 
@@ -71,7 +75,7 @@ def timed_client(place: Place) -> redis.Redis:
         max_connections=place.settings.limit,
         retry=Retry(NoBackoff(), 0),
         patience=place.settings.patience,
-        **place.options,
+        **{"socket_read_size": READ_BYTES} | place.options,
     )
     return redis.Redis(connection_pool=pool)
 

@@ -6,6 +6,7 @@ have connections of their own. Closing one closes both.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -13,13 +14,13 @@ import redis
 import redis.asyncio
 from redis.cluster import RedisCluster
 
-from vist2_memory.errors import StoreError, StoreURLError
+from vist2_memory.errors import StoreError, StoreUnavailableError, StoreURLError, StoreWarning
 from vist2_memory.store.asynchronous import AsyncStore
 from vist2_memory.store.base import Deleted, Kind, Scope, ScopeInfo, Snapshot, Store, validated_ttl
 from vist2_memory.store.redis.async_wire import AsyncWires
 from vist2_memory.store.redis.requests import Steps, T
 from vist2_memory.store.redis.store import RedisLogic
-from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url, split
+from vist2_memory.store.redis.urls import FORMS, servers_of_client, servers_of_url, split_options
 from vist2_memory.store.redis.wire import Wire
 from vist2_memory.types import Message
 
@@ -52,19 +53,22 @@ class RedisStore(Store):
         self._join(RedisLogic(servers_of_client(client, deadline), ttl, deadline, replicas))
 
     @classmethod
-    def from_url(cls, url: str, *, ttl: int | None = None) -> Self:
+    def from_url(cls, url: str, *, ttl: int | None = None, away: bool = False) -> Self:
         """Connect as the URL says (forms: `vist2_memory.store.redis.urls`) and see who answers.
 
-        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class.
+        Options of our own: ``deadline`` (seconds) and ``replicas``, as in the class. ``away``: that
+        nobody answers is only a `StoreWarning`.
         """
         store = cls._of(_logic_of_url(url, ttl))
         try:
             store._wire.run(store._logic.link.check())
         except TypeError as error:
             raise StoreURLError(f"the URL of the store has an unknown option: {error}") from None
-        except StoreError:
-            store.close()
-            raise
+        except StoreUnavailableError as error:
+            if not away:
+                store.close()
+                raise
+            warnings.warn(f"{error} (tried again when it is used)", StoreWarning, stacklevel=2)
         return store
 
     @classmethod
@@ -131,6 +135,12 @@ class RedisStore(Store):
 
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         return self._wire.run(self._logic.drop_many(scope, fingerprint, chunk_ids))
+
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        self._wire.run(self._logic.touch(scope, fingerprint, chunk_ids))
+
+    def eviction(self) -> str | None:
+        return self._wire.run(self._logic.eviction())
 
     def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
@@ -260,6 +270,14 @@ class AsyncRedisStore(AsyncStore):
     async def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
         return await self._run(self._logic.drop_many(scope, fingerprint, chunk_ids))
 
+    async def touch(
+        self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()
+    ) -> None:
+        await self._run(self._logic.touch(scope, fingerprint, chunk_ids))
+
+    async def eviction(self) -> str | None:
+        return await self._run(self._logic.eviction())
+
     async def server_version(self) -> str:
         """What the server says of its version; "unknown" where a provider forbids asking."""
         return await self._run(self._logic.server_version())
@@ -281,7 +299,7 @@ class AsyncRedisStore(AsyncStore):
 def _logic_of_url(url: str, ttl: int | None) -> RedisLogic:
     validated_ttl(ttl)
     try:
-        place, options = split(url)
+        place, options = split_options(url)
         deadline = float(options.get("deadline", DEADLINE))
         servers = servers_of_url(place, deadline)
         return RedisLogic(servers, ttl, deadline, int(options.get("replicas", 0)))

@@ -35,7 +35,7 @@ from vist2_memory.store.base import (
 )
 from vist2_memory.store.deadline import deadline as within
 from vist2_memory.store.records import moved_on, rewritten, to_records
-from vist2_memory.store.redis import scripts
+from vist2_memory.store.redis import eviction, scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.log import Log, messages_of, refusal
@@ -44,7 +44,9 @@ from vist2_memory.store.redis.servers import Servers
 from vist2_memory.types import Message
 
 BATCH_BYTES = 8 * 2**20
-"""About how much is read or written in one round trip."""
+"""About how much is read in one round trip."""
+WRITE_BYTES = 2 * 2**20
+"""About how much is written in one transaction, which the server holds until it is whole."""
 
 _ATTEMPTS = 20
 
@@ -79,6 +81,7 @@ class RedisLogic:
         self.ttl = ttl
         self.deadline = deadline
         self._replicas = replicas
+        self._fit: dict[str, int] = {}  # tensors of a fingerprint that one round trip reads
         self.link = self._link = Link(servers, deadline)
         self._index = Index(self._link, replicas)
 
@@ -191,7 +194,7 @@ class RedisLogic:
         for _ in range(_ATTEMPTS):
             [members] = yield from self._link.run(names_key, ("SMEMBERS", names_key))
             names = sorted(name.decode("ascii") for name in members)
-            tensors = [scripts.tensor_key(scope, name) for name in names]
+            tensors = scripts.tensor_keys(scope, names)
             keys = [*scripts.log_keys(scope), names_key, *tensors]
             gone = yield from self._link.script(scripts.DELETE, keys, names)
             if gone:
@@ -200,23 +203,26 @@ class RedisLogic:
             raise ConflictError(f"{scope.key} is written by others all the time: stop them first")
         yield from self._index.mark(scope, *(("remove", "deleting") if marked else ("forget",)))
         messages, *flags = gone
-        chunks = {name.split(":")[1] for name, was in zip(names, flags, strict=True) if was}
-        return Deleted(messages, len(chunks), sum(flags))
+        tensors = [key for key, was in zip(tensors, flags, strict=True) if was]
+        unlisted = yield from eviction.unlisted(self._link, scope, tensors)
+        tensors += yield from self._unlink(unlisted)
+        return Deleted(messages, len({key.rpartition(":")[2] for key in tensors}), len(tensors))
 
     @_bounded
     def get_many(
         self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]
     ) -> Steps[list[bytes | None]]:
-        keys = [scripts.tensor_key(scope, scripts.tensor_name(fingerprint, c)) for c in chunk_ids]
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
         values: list[bytes | None] = []
-        batch = 16  # tensors of a scope are much alike in size: the first few tell how many fit
+        # Tensors of a model are much alike in size: the first few tell how many fit.
+        batch = self._fit.get(fingerprint, 16)
         while len(values) < len(keys):
             some = keys[len(values) : len(values) + batch]
             refresh = [("PEXPIRE", key, self._ttl_ms) for key in some] if self.ttl else []
             values += (yield from self._link.run(some[0], ("MGET", *some), *refresh))[0]
             sizes = [len(value) for value in values if value is not None]
             fit = BATCH_BYTES * len(sizes) // sum(sizes) if any(sizes) else 2 * batch
-            batch = max(1, min(1024, fit))
+            batch = self._fit[fingerprint] = max(1, min(1024, fit))
         if keys:
             yield from self._touch(scope, tensors=True)
         return values
@@ -226,12 +232,13 @@ class RedisLogic:
         names_key = scripts.names_key(scope)
         expiry = ("PX", self._ttl_ms) if self.ttl else ()
         for batch in _batches(items):
-            named = [(scripts.tensor_name(fingerprint, chunk), data) for chunk, data in batch]
+            names = scripts.tensor_names(fingerprint, (chunk for chunk, _ in batch))
+            keys = scripts.tensor_keys(scope, names)
             # In one transaction: a tensor that no list names could never be deleted.
             yield from self._link.run(
                 names_key,
-                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *(n for n, _ in named)),
-                *(("SET", scripts.tensor_key(scope, name), data, *expiry) for name, data in named),
+                ("EVAL", scripts.LIST_TENSORS, 1, names_key, self._ttl_ms, *names),
+                *(("SET", k, data, *expiry) for k, (_, data) in zip(keys, batch, strict=True)),
                 transaction=True,
             )
         if items:
@@ -241,13 +248,29 @@ class RedisLogic:
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> Steps[int]:
         if not chunk_ids:
             return 0
-        names = [scripts.tensor_name(fingerprint, chunk) for chunk in chunk_ids]
+        names = scripts.tensor_names(fingerprint, chunk_ids)
         # In this order, and not in one round trip: a tensor that is there is always named.
-        keys = [scripts.tensor_key(scope, name) for name in names]
+        keys = scripts.tensor_keys(scope, names)
         [dropped] = yield from self._link.run(keys[0], ("UNLINK", *keys))
         names_key = scripts.names_key(scope)
         yield from self._link.run(names_key, ("SREM", names_key, *names))
         return int(dropped)
+
+    @_bounded
+    def touch(
+        self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()
+    ) -> Steps[None]:
+        if not self.ttl:
+            return
+        keys = scripts.tensor_keys(scope, scripts.tensor_names(fingerprint, chunk_ids))
+        for start in range(0, len(keys), 1024):
+            some = keys[start : start + 1024]
+            yield from self._link.run(some[0], *(("PEXPIRE", key, self._ttl_ms) for key in some))
+        yield from self._touch(scope, tensors=bool(keys))
+
+    @_bounded
+    def eviction(self) -> Steps[str | None]:
+        return (yield from eviction.risk(self._link, expires=bool(self.ttl)))
 
     def server_version(self) -> Steps[str]:
         """What the server says of its version; "unknown" where a provider forbids asking."""
@@ -262,6 +285,13 @@ class RedisLogic:
     @property
     def _ttl_ms(self) -> int:
         return self.ttl * 1000 if self.ttl else 0
+
+    def _unlink(self, keys: Sequence[str]) -> Steps[list[str]]:
+        """Those of ``keys``, all of one scope, that were there."""
+        if not keys:
+            return []
+        gone = yield from self._link.run(keys[0], *(("UNLINK", key) for key in keys))
+        return [key for key, was in zip(keys, gone, strict=True) if was]
 
     def _append(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Steps[Any]:
         head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
@@ -299,7 +329,7 @@ def _batches(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
     batch: list[tuple[str, bytes]] = []
     size = 0
     for chunk, data in items.items():
-        if batch and size + len(data) > BATCH_BYTES:
+        if batch and size + len(data) > WRITE_BYTES:
             yield batch
             batch, size = [], 0
         batch.append((chunk, data))

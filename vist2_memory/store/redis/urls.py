@@ -47,6 +47,15 @@ _SHARE = 3
 """Where another server can take over, a silent one is given this part of the deadline."""
 
 
+def split_options(url: str) -> tuple[str, dict[str, str]]:
+    """The URL for redis-py, and the options that are ours."""
+    place, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
+    theirs = [(name, value) for name, value in pairs if name not in ours]
+    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours
+
+
 def servers_of_url(url: str, deadline: float) -> Servers:
     """Connects to nobody yet. Raises `ValueError` or `StoreURLError` for a URL of no known form."""
     scheme, _, rest = url.partition("://")
@@ -147,12 +156,3 @@ def _address(place: str, port: int) -> Address:
 def _written(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split(url: str) -> tuple[str, dict[str, str]]:
-    """The URL for redis-py, and the options that are ours."""
-    place, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
-    theirs = [(name, value) for name, value in pairs if name not in ours]
-    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours
