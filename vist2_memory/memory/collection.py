@@ -52,7 +52,7 @@ class Collection:
 
     def documents(self) -> list[Document]:
         """All documents, verbatim, in the order in which they were added."""
-        return [Document(m.text, m.payload) for m in self._memory.store.read(self.scope)]
+        return _documents(self._memory.store.read(self.scope))
 
     def add_documents(
         self,
@@ -162,9 +162,17 @@ class Collection:
         """:meth:`search`, without blocking the event loop."""
         return await asyncio.to_thread(self.search, text, limit=limit)
 
+    async def adocuments(self) -> list[Document]:
+        """:meth:`documents`, without blocking the event loop; Redis is asked without a thread."""
+        return _documents(await self._memory.async_store.read(self.scope))
+
     async def adelete(self) -> Deleted:
-        """:meth:`delete`, without blocking the event loop."""
-        return await asyncio.to_thread(self.delete)
+        """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
+        return await self._memory.async_store.delete(self.scope)
+
+
+def _documents(entries: Sequence[Message]) -> list[Document]:
+    return [Document(entry.text, entry.payload) for entry in entries]
 
 
 def _place_of(documents: Sequence[Message], document: str, collection: str) -> int:

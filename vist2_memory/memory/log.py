@@ -59,6 +59,11 @@ class SessionLog:
         self._told: set[int] = set()  # which answers that were set aside
         self._read_at = 0.0
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is an outbox with something in it, perhaps of this session."""
+        return self.outbox is not None and self.outbox.path.exists()
+
     def messages(self) -> list[Message]:
         """All messages as the store holds them now."""
         self._settle_if_possible()
@@ -82,6 +87,14 @@ class SessionLog:
         if self.outbox is not None:
             with self.lock:
                 replay(self.store, self.outbox, self.scope)
+
+    def forget(self, *, wait: bool = True) -> bool:
+        """Read the whole log again at its next use; False if it may not ``wait`` and must."""
+        if not self.lock.acquire(blocking=wait):
+            return False
+        self._known = None
+        self.lock.release()
+        return True
 
     def refresh(self) -> Transcript:
         """The transcript as the log holds it now."""

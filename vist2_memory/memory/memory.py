@@ -30,6 +30,8 @@ from vist2_memory.memory.recollection import Tensors
 from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import EXPORT_FORMAT, EXPORT_VERSION, Session
 from vist2_memory.memory.validation import check_role, check_text
+from vist2_memory.store import AsyncStore
+from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Scope, ScopeInfo, Store
 from vist2_memory.store.formats import DType
 from vist2_memory.store.outbox import Outbox
@@ -59,6 +61,7 @@ class VisualMemory:
     ):
         """Use :meth:`open`."""
         self.store = store
+        self.async_store = asynchronous(store)
         self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
         self.outbox = outbox
         self.namespace = namespace
@@ -75,7 +78,7 @@ class VisualMemory:
     @classmethod
     def open(
         cls,
-        url: str | Store | None = None,
+        url: str | Store | AsyncStore | None = None,
         *,
         tensors: str | Store | None = None,
         model: str | Path | Engine | None = None,
@@ -92,7 +95,8 @@ class VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
-        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store, for
+        threads or for event loops (default:
         ``VIST2_STORE``, or a SQLite file here). ``tensors``: another place for the visual tokens
         alone, which may be lost, such as a Redis that evicts keys when it is full. ``model``: a
         bundled model's name, a folder with a VIST2 checkpoint or a vision-language model, or the
@@ -131,6 +135,14 @@ class VisualMemory:
         if cache_bytes < 0:
             raise InvalidInputError(f"cache_bytes={cache_bytes} is not allowed: bytes, 0 or more")
         device = device or os.environ.get("VIST2_DEVICE") or None
+        if isinstance(url, AsyncStore):
+            url = url.synchronous()
+        if not isinstance(url, (str, Store, type(None))):
+            raise TypeError(
+                f"url is a {type(url).__module__}.{type(url).__qualname__}: give a URL or a store; "
+                "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
+                "AsyncRedisStore(client), both in vist2_memory.store.redis"
+            )
         dtype = opening.tensors_dtype(tensors_dtype, model)
         opened: list[Store] = []
         try:
@@ -145,6 +157,13 @@ class VisualMemory:
         memory._opened = opened
         memory.replay()
         return memory
+
+    @classmethod
+    async def aopen(
+        cls, url: str | Store | AsyncStore | None = None, **options: Any
+    ) -> VisualMemory:
+        """:meth:`open`, without blocking the event loop."""
+        return await asyncio.to_thread(cls.open, url, **options)
 
     @property
     def engine(self) -> Engine:
@@ -178,6 +197,14 @@ class VisualMemory:
     def collections(self) -> list[ScopeInfo]:
         """The collections of this namespace."""
         return self.store.scopes(self.namespace, "collection")
+
+    async def asessions(self) -> list[ScopeInfo]:
+        """:meth:`sessions`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "session")
+
+    async def acollections(self) -> list[ScopeInfo]:
+        """:meth:`collections`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "collection")
 
     def replay(self, *, aside: bool = False) -> Replayed:
         """Log the answers of this namespace that the outbox keeps; what became of them, in counts.
@@ -241,7 +268,10 @@ class VisualMemory:
             self._engine.close()
 
     async def aclose(self) -> None:
-        """:meth:`close`, without blocking the event loop."""
+        """:meth:`close`, without blocking the event loop, and with its connections closed."""
+        await asyncio.to_thread(self.flush)
+        for store in self._opened:
+            await asynchronous(store).close()
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> VisualMemory:

@@ -205,7 +205,9 @@ class Session(Revisable):
 
         Raises ``StoreUnavailableError`` when the file cannot be written.
         """
-        messages = self.messages()
+        return self._write(path, self.messages())
+
+    def _write(self, path: Path | str, messages: list[Message]) -> int:
         header = {"format": EXPORT_FORMAT, "version": EXPORT_VERSION, "session": self.id}
         lines = [header, *(asdict(message) for message in messages)]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -238,20 +240,27 @@ class Session(Revisable):
         return await asyncio.to_thread(self.deliver, **options)
 
     async def amessages(self) -> list[Message]:
-        """:meth:`messages`, without blocking the event loop."""
-        return await asyncio.to_thread(self.messages)
+        """:meth:`messages`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.messages)
+        return await self._memory.async_store.read(self.scope)
 
     async def adelete(self) -> Deleted:
-        """:meth:`delete`, without blocking the event loop."""
-        return await asyncio.to_thread(self.delete)
+        """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.delete)
+        deleted = await self._memory.async_store.delete(self.scope)
+        if not self._log.forget(wait=False):  # a call in another thread is under way
+            await asyncio.to_thread(self._log.forget)
+        return deleted
 
     async def areseal(self) -> int:
         """:meth:`reseal`, without blocking the event loop."""
         return await asyncio.to_thread(self.reseal)
 
     async def aexport(self, path: Path | str) -> int:
-        """:meth:`export`, without blocking the event loop."""
-        return await asyncio.to_thread(self.export, path)
+        """:meth:`export`, without blocking the event loop; only the file is written in a thread."""
+        return await asyncio.to_thread(self._write, path, await self.amessages())
 
     # Within
 

@@ -15,13 +15,17 @@ A path is taken as it is written, without percent-decoding. More on Redis URLs a
 
 from __future__ import annotations
 
+import asyncio
+
 from vist2_memory.errors import StoreURLError
+from vist2_memory.store.asynchronous import AsyncStore, asynchronous
 from vist2_memory.store.base import (
     Deleted,
     Kind,
     MemoryStore,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     TokenStore,
 )
@@ -29,6 +33,7 @@ from vist2_memory.store.joined import JoinedStore
 from vist2_memory.store.memory import InMemoryStore
 
 __all__ = [
+    "AsyncStore",
     "Deleted",
     "InMemoryStore",
     "JoinedStore",
@@ -36,8 +41,10 @@ __all__ = [
     "MemoryStore",
     "Scope",
     "ScopeInfo",
+    "Snapshot",
     "Store",
     "TokenStore",
+    "open_async_store",
     "open_store",
 ]
 
@@ -74,6 +81,23 @@ def open_store(url: str, *, ttl: int | None = None, away: bool = False) -> Store
 
         return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl, away=away)
     raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
+
+
+async def open_async_store(url: str, *, ttl: int | None = None) -> AsyncStore:
+    """The store at ``url`` for event loops; all else as `open_store`.
+
+    Redis is asked without threads. A SQLite file is read and written in threads: its library waits.
+    """
+    if url.partition("://")[0].lower() in (*_REDIS, *_MANY):
+        from vist2_memory.store.redis import AsyncRedisStore
+
+        return await AsyncRedisStore.from_url(_lowered(url), ttl=ttl)
+    return asynchronous(await asyncio.to_thread(open_store, url, ttl=ttl))
+
+
+def _lowered(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme.lower() + separator + rest
 
 
 def _sqlite_path(rest: str) -> str:

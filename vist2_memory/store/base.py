@@ -15,11 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 from urllib.parse import quote, unquote
 
 from vist2_memory.errors import InvalidScopeError
 from vist2_memory.types import Message
+
+if TYPE_CHECKING:
+    from vist2_memory.store.asynchronous import AsyncStore
 
 Kind: TypeAlias = Literal["session", "collection"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -51,6 +54,13 @@ def validated_name(what: str, value: str) -> str:
             f"{what} is {found}: 1 to {MAX_NAME_BYTES} bytes of UTF-8 are allowed"
         )
     return value
+
+
+def validated_ttl(ttl: int | None) -> int | None:
+    """``ttl``, if a scope can be kept for so many seconds; raises `ValueError` otherwise."""
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
+        raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
+    return ttl
 
 
 def validated_after(after: int) -> int:
@@ -250,9 +260,11 @@ class Store(MemoryStore, TokenStore):
     """Log and cache in one place. ``ttl``: seconds after its last use that a scope is kept."""
 
     def __init__(self, *, ttl: int | None = None) -> None:
-        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
-            raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
-        self.ttl = ttl
+        self.ttl = validated_ttl(ttl)
+
+    def asynchronous(self) -> AsyncStore | None:
+        """The same store for event loops, without threads and closed with this one, if it can."""
+        return None
 
     @abstractmethod
     def describe(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vist2_memory.errors import ConflictError, InvalidMessageError, StoreUnavailableError
+from vist2_memory.store.asynchronous import Adapted, AsyncStore
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -59,6 +60,9 @@ class InMemoryStore(Store):
         self._lock = threading.RLock()
         self._closed = False
         self._identity = f"memory://#{uuid.uuid4().hex}"
+
+    def asynchronous(self) -> AsyncStore:
+        return Adapted(self)
 
     def append(
         self,
