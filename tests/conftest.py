@@ -29,7 +29,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """The developer's own settings, home folders and tracing stay out of the tests."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("VIST2_STORE", "VIST2_MODEL", "VIST2_DEVICE"):
+        for name in ("VIST2_STORE", "VIST2_MODEL", "VIST2_DEVICE", "VIST2_OUTBOX"):
             patch.delenv(name, raising=False)
         for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
             patch.setenv(name, str(home / name.lower()))

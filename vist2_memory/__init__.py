@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vist2_memory.errors import (
+        AnswerNotLoggedError,
         CodecError,
         ConflictError,
         ContextOverflowError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         StoreFormatError,
         StoreUnavailableError,
         StoreURLError,
+        StoreWarning,
         TamperedError,
         Vist2Error,
     )
@@ -49,6 +51,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "vist2_memory.errors": (
+        "AnswerNotLoggedError",
         "CodecError",
         "ConflictError",
         "ContextOverflowError",
@@ -66,6 +69,7 @@ _HOMES = {
         "StoreURLError",
         "StoreUnavailableError",
         "TamperedError",
+        "StoreWarning",
         "Vist2Error",
     ),
     "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
@@ -86,6 +90,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnswerNotLoggedError",
     "Chunk",
     "ChunkFolded",
     "CodecError",
@@ -112,6 +117,7 @@ __all__ = [
     "StoreFormatError",
     "StoreURLError",
     "StoreUnavailableError",
+    "StoreWarning",
     "TamperedError",
     "TextDelta",
     "Timing",

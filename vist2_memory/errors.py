@@ -14,6 +14,7 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   ├── StoreURLError (ValueError)      a store URL with an unknown scheme or a bad form
     │   ├── StoreUnavailableError           cannot be reached, opened or written
     │   ├── StoreFormatError                holds something that is not ours, or of another version
+    │   ├── AnswerNotLoggedError            an answer was generated and neither logged nor kept
     │   ├── LogLostError                    messages that were acknowledged are gone
     │   ├── QuotaExceededError              no room left for what was to be stored
     │   ├── SealedError                     signed or encrypted under a key that was not given
@@ -21,6 +22,10 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   └── ConflictError                   another writer changed the session in between
     └── CodecError                          stored bytes are refused: damaged or of another scope
         └── FingerprintMismatchError        a good tensor, but made by another model
+
+and one warning::
+
+    StoreWarning (UserWarning)              a store works, but may lose something, or is half away
 
 Every message says what was wrong, with which value, and what to do.
 """
@@ -95,6 +100,18 @@ class TamperedError(StoreError):
     """A message was planted, changed, moved, or written without the key that guards the store."""
 
 
+class AnswerNotLoggedError(StoreError):
+    """An answer was generated, and neither the log nor an outbox took it; ``text`` is all of it.
+
+    Asking again under the same ``turn`` does not log the question twice.
+    """
+
+    def __init__(self, message: str, *, text: str = "", turn: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+        self.turn = turn
+
+
 class ConflictError(StoreError):
     """Another writer changed the session since it was read; read it again and retry."""
 
@@ -105,3 +122,7 @@ class CodecError(Vist2Error):
 
 class FingerprintMismatchError(CodecError):
     """The tensor is intact but was made by another model, geometry, font or codec version."""
+
+
+class StoreWarning(UserWarning):
+    """Told when a memory is opened: its store may evict logs, or its tensors are out of reach."""

@@ -100,12 +100,12 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
         return to_messages(self.session.deliver(include=self.include, room=self.room), plan)
 
     def _keep(self, seen: Sequence[BaseMessage]) -> None:
-        if not seen:
+        answer: Any = reduce(add, seen) if seen else None
+        if answer is None:  # which is what LangChain makes of an empty stream
             raise ModelError(
                 f"the model of session {self.session.id!r} answered nothing at all, not even an "
                 "empty message: the question is left unanswered"
             )
-        answer: Any = reduce(add, seen)
         said = AIMessage(answer.text, tool_calls=answer.tool_calls)
         messages = self.session.messages()
         turn = next(m.turn for m in reversed(messages) if m.role == "user")

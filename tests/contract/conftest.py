@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from redis.sentinel import Sentinel as SentinelClient
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, cluster_client, key
+from tests.support.async_stores import BackgroundLoop
+from tests.support.backends import Backend, InMemory, Joined, Redis, SQLite, key, redis_of
 from vist2_memory.store.encryption import Encryption
 from vist2_memory.store.seals import Signature
 
+SERVERS = pytest.mark.servers
 REDIS = [
     "redis",
     "unix",
     "tls",
-    pytest.param("sentinel", marks=pytest.mark.servers),
-    pytest.param("cluster", marks=pytest.mark.servers),
+    pytest.param("sentinel", marks=SERVERS),
+    pytest.param("cluster", marks=SERVERS),
+    "async redis",
+    "async unix",
+    "async tls",
+    pytest.param("async sentinel", marks=SERVERS),
+    pytest.param("async cluster", marks=SERVERS),
 ]
 SEALED = [
     "signed memory",
@@ -29,7 +34,17 @@ SEALED = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite", *REDIS, *SEALED])
+@pytest.fixture(scope="session")
+def background_loop() -> Iterator[BackgroundLoop]:
+    """Where the calls of all asynchronous stores run."""
+    made = BackgroundLoop()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", "joined", "async memory", "async sqlite", *REDIS, *SEALED]
+)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store."""
     made = backend_of(request, tmp_path)
@@ -37,7 +52,10 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     made.close()
 
 
-@pytest.fixture(params=["sqlite", *REDIS, *(name for name in SEALED if "memory" not in name)])
+LASTING = [sealed for sealed in SEALED if "memory" not in sealed]
+
+
+@pytest.fixture(params=["sqlite", "joined", "async sqlite", *REDIS, *LASTING])
 def lasting_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that outlives the process."""
     made = backend_of(request, tmp_path)
@@ -52,38 +70,36 @@ def sqlite_backend(tmp_path: Path) -> Iterator[SQLite]:
     made.close()
 
 
-@pytest.fixture(params=["redis", pytest.param("cluster", marks=pytest.mark.servers)])
-def redis_backend(request: pytest.FixtureRequest) -> Iterator[Redis]:
+@pytest.fixture(
+    params=[
+        "redis",
+        pytest.param("cluster", marks=SERVERS),
+        "async redis",
+        pytest.param("async cluster", marks=SERVERS),
+    ]
+)
+def redis_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis]:
     """Where keys are looked at or damaged: one server, and several."""
-    made = redis_of(request, request.param)
+    made = backend_of(request, tmp_path)
+    assert isinstance(made, Redis)
     yield made
     made.close()
 
 
 def backend_of(request: pytest.FixtureRequest, folder: Path) -> Backend:
+    """The place that the parameter names; "async": its stores are those for event loops."""
     *how, where = request.param.split()
-    made = plain_backend(request, folder, where)
-    if how:
+    made: Backend
+    if where == "memory":
+        made = InMemory()
+    elif where == "sqlite":
+        made = SQLite(folder / "memory.db")
+    elif where == "joined":
+        made = Joined(SQLite(folder / "memory.db"), redis_of(request, "redis"))
+    else:
+        made = redis_of(request, where)
+    if how == ["async"]:
+        made.loop = request.getfixturevalue("background_loop")
+    elif how:
         made.seal = (Signature if how == ["signed"] else Encryption)([key(2), key(1)])
     return made
-
-
-def plain_backend(request: pytest.FixtureRequest, folder: Path, where: str) -> Backend:
-    if where == "memory":
-        return InMemory()
-    if where == "sqlite":
-        return SQLite(folder / "memory.db")
-    return redis_of(request, where)
-
-
-def redis_of(request: pytest.FixtureRequest, kind: str) -> Redis:
-    if kind == "cluster":
-        url = request.getfixturevalue("redis_cluster").url
-        return Redis(url, cluster_client(url))
-    if kind == "sentinel":
-        sentinel = request.getfixturevalue("redis_sentinel")
-        asked = SentinelClient([("127.0.0.1", sentinel.sentinel.port)])
-        return Redis(sentinel.url, asked.master_for("main"))
-    doors = request.getfixturevalue("redis_doors")
-    url = {"redis": doors.url, "unix": doors.unix_url, "tls": doors.tls_url}[kind]
-    return Redis(url, redis.Redis.from_url(doors.url))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backends import Backend, InMemory, Redis, SQLite, say
+from tests.support.backends import Backend, InMemory, Joined, Redis, SQLite, say
 from vist2_memory.errors import LogLostError, StoreUnavailableError
 from vist2_memory.store import InMemoryStore
 
@@ -46,12 +46,12 @@ def test_a_bad_ttl_is_refused(backend: Backend, ttl: int) -> None:
         make(ttl=ttl)
 
 
-@pytest.mark.parametrize("use", ["read", "count", "get", "put", "append", "retry"])
-@pytest.mark.parametrize("kind", [InMemory, SQLite])
-def test_a_scope_ends_as_a_whole_after_its_last_use(
-    kind: type[Backend], use: str, tmp_path: Path
-) -> None:
-    backend = SQLite(tmp_path / "memory.db") if kind is SQLite else InMemory()
+@pytest.mark.parametrize("use", ["read", "count", "get", "touch", "put", "append", "retry"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "joined"])
+def test_a_scope_ends_as_a_whole_after_its_last_use(kind: str, use: str, tmp_path: Path) -> None:
+    in_file = SQLite(tmp_path / "memory.db")
+    joined = Joined(in_file, InMemory())
+    backend = {"memory": InMemory(), "sqlite": in_file, "joined": joined}[kind]
     store, scope = backend.open(ttl=100), backend.scope()
     store.append(scope, [say(1)])
     store.put_many(scope, "f", {"c": b"1"})
@@ -59,6 +59,7 @@ def test_a_scope_ends_as_a_whole_after_its_last_use(
         "read": lambda: store.read(scope),
         "count": lambda: store.count(scope),
         "get": lambda: store.get_many(scope, "f", ["c"]),
+        "touch": lambda: store.touch(scope, "f", ["c"]),
         "put": lambda: store.put_many(scope, "f", {"d": b"2"}),
         "append": lambda: store.append(scope, [say(2)]),
         "retry": lambda: store.append(scope, [say(1)]),
@@ -99,6 +100,8 @@ def test_redis_keys_end_together_and_use_puts_it_off(redis_backend: Redis) -> No
     shorten()
     store.get_many(scope, "f", ["c"])
     shorten()
+    store.touch(scope, "f", ["c"])
+    shorten()
     store.put_many(scope, "f", {"c": b"2"})
     shorten()
     for key in keys:
@@ -133,6 +136,17 @@ def test_tensors_end_with_their_log_whoever_writes_them(
         expires.append(scope, [say(2)])
     assert len(left()) == 6
     assert all(0 < ms <= 100_000 for ms in left())
+
+
+def test_using_the_tensors_of_a_log_that_is_kept_gives_them_no_end(redis_backend: Redis) -> None:
+    scope, stays = redis_backend.scope(), redis_backend.open()
+    stays.append(scope, [say(1)])
+    stays.put_many(scope, "f", {"a": b"1"})
+    expires = redis_backend.open(ttl=100)
+    expires.touch(scope, "f", ["a", "none"])
+    expires.touch(scope)
+    expires.get_many(scope, "f", ["a"])
+    assert {redis_backend.client.pttl(key) for key in redis_backend.keys("session*")} == {-1}
 
 
 @pytest.mark.parametrize("kind", [InMemory, SQLite])

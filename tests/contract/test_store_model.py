@@ -171,7 +171,7 @@ class Machine(RuleBasedStateMachine):
             assert self.backend.leftovers() == []
 
 
-@pytest.mark.parametrize("backend", ["memory", "sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("backend", ["memory", "sqlite", "redis", "async redis"], indirect=True)
 def test_a_store_does_what_its_model_does(backend: Backend) -> None:
     class Bound(Machine):
         pass

@@ -12,6 +12,7 @@ import pytest
 from tests.support.backends import Backend, Redis, SQLite, say
 from vist2_memory.errors import ConflictError, QuotaExceededError
 from vist2_memory.store import InMemoryStore, Quota, Scope, Store, StoreUsage
+from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Snapshot
 from vist2_memory.store.sealed import SealedStore
 
@@ -104,6 +105,17 @@ def test_a_quota_holds_for_its_namespace_only(backend: Backend) -> None:
     other = Scope(backend.namespace + " other", "session", "s")
     assert store.append(other, [say(1)]) == 1
     store.delete(other)
+
+
+def test_both_sides_of_a_store_keep_to_one_quota(backend: Backend) -> None:
+    store, quota = backend.open(), Quota(messages=0)
+    other = asynchronous(store)
+    other.limit(backend.namespace, quota)
+    assert store.quota(backend.namespace) == other.quota(backend.namespace) == quota
+    with pytest.raises(QuotaExceededError):
+        store.append(backend.scope(), [say(1)])
+    store.limit(backend.namespace, None)
+    assert other.quota(backend.namespace) is None
 
 
 def test_what_others_stored_without_a_quota_counts(backend: Backend) -> None:

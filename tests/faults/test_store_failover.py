@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from redis.crc import key_slot
 
+from tests.support.async_stores import open_waiting
 from tests.support.crashes import check_turns, turn
 from tests.support.redis_servers import Cluster, Sentinel, wait_for
 from vist2_memory.errors import StoreUnavailableError
@@ -47,6 +48,13 @@ class Writer(threading.Thread):
         wait_for(lambda: self.turns >= wanted, "nothing was written any more")
 
 
+@pytest.fixture(params=[open_store, open_waiting], ids=["threads", "event loop"])
+def opened(request: pytest.FixtureRequest) -> Callable[[str], Store]:
+    """Opens a URL, for threads or an event loop."""
+    made: Callable[[str], Store] = request.param
+    return made
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path)
@@ -55,10 +63,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_a_cluster_that_fails_over_loses_nothing_that_a_replica_confirmed(
-    cluster: Cluster,
+    cluster: Cluster, opened: Callable[[str], Store]
 ) -> None:
     scope = Scope("n", "session", "s")
-    with open_store(f"{cluster.url}?deadline=20&replicas=1") as store:
+    with opened(f"{cluster.url}?deadline=20&replicas=1") as store:
         writer = Writer(store, scope)
         writer.start()
         writer.wait_for_more()
@@ -74,11 +82,11 @@ def test_a_cluster_that_fails_over_loses_nothing_that_a_replica_confirmed(
 
 
 def test_a_sentinel_that_fails_over_loses_nothing_that_a_replica_confirmed(
-    tmp_path: Path,
+    tmp_path: Path, opened: Callable[[str], Store]
 ) -> None:
     servers = Sentinel(tmp_path)
     scope = Scope("n", "session", "s")
-    with open_store(f"{servers.url}?deadline=20&replicas=1") as store:
+    with opened(f"{servers.url}?deadline=20&replicas=1") as store:
         writer = Writer(store, scope)
         writer.start()
         writer.wait_for_more()
@@ -92,10 +100,12 @@ def test_a_sentinel_that_fails_over_loses_nothing_that_a_replica_confirmed(
     servers.stop()
 
 
-def test_a_slot_that_moves_is_followed(redis_cluster: Cluster) -> None:
+def test_a_slot_that_moves_is_followed(
+    redis_cluster: Cluster, opened: Callable[[str], Store]
+) -> None:
     scope = Scope(f"moved {time.time_ns()}", "session", "s")
     key = log_keys(scope)[0]
-    with open_store(f"{redis_cluster.url}?deadline=30") as store:
+    with opened(f"{redis_cluster.url}?deadline=30") as store:
         writer = Writer(store, scope)
         writer.start()
         writer.wait_for_more()

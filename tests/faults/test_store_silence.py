@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
+from tests.support.async_stores import BackgroundLoop, WithLoop, open_waiting
 from vist2_memory.errors import StoreUnavailableError
 from vist2_memory.store import Scope, Store, open_store
-from vist2_memory.store.redis import RedisStore
+from vist2_memory.store.redis import AsyncRedisStore, RedisStore
 from vist2_memory.types import Message
 
 SCOPE = Scope("n", "session", "s")
@@ -48,15 +50,20 @@ def again(call: Callable[[], Any]) -> Any:
             time.sleep(error.retry_after or 0.01)
 
 
-@pytest.fixture(params=["url", "client"])
+@pytest.fixture(params=["url", "client", "async url", "async client"])
 def store(request: pytest.FixtureRequest, redis_server: Any) -> Iterator[Store]:
     """By URL, or with a client that would itself try eleven times for five seconds each."""
     client = redis.Redis("127.0.0.1", redis_server.port)
-    made: Store
-    if request.param == "url":
-        made = open_store(f"{redis_server.url}?deadline={DEADLINE}")
-    else:
-        made = RedisStore(client, deadline=DEADLINE)
+    of_asyncio = redis.asyncio.Redis(host="127.0.0.1", port=redis_server.port)
+    makers: dict[str, Callable[[], Store]] = {
+        "url": lambda: open_store(f"{redis_server.url}?deadline={DEADLINE}"),
+        "client": lambda: RedisStore(client, deadline=DEADLINE),
+        "async url": lambda: open_waiting(f"{redis_server.url}?deadline={DEADLINE}"),
+        "async client": lambda: WithLoop(
+            AsyncRedisStore(of_asyncio, deadline=DEADLINE), BackgroundLoop()
+        ),
+    }
+    made = makers[request.param]()
     made.append(SCOPE, [SAID])
     yield made
     made.close()
@@ -96,8 +103,11 @@ def test_a_server_that_died_is_found_again(store: Store, redis_server: Any) -> N
     assert again(lambda: store.append(SCOPE, [SAID], expected=0)) == 1
 
 
-def test_a_restart_within_the_deadline_is_not_noticed(redis_server: Any) -> None:
-    with open_store(f"{redis_server.url}?deadline=30") as store:
+@pytest.mark.parametrize("opened", [open_store, open_waiting])
+def test_a_restart_within_the_deadline_is_not_noticed(
+    opened: Callable[[str], Store], redis_server: Any
+) -> None:
+    with opened(f"{redis_server.url}?deadline=30") as store:
         store.append(SCOPE, [SAID])
         redis_server.kill()
         threading.Timer(0.3, redis_server.start).start()
@@ -134,18 +144,22 @@ def dribbling() -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def test_the_deadline_is_for_the_whole_call_and_not_for_each_read(dribbling: int) -> None:
+@pytest.mark.parametrize("opened", [open_store, open_waiting])
+def test_the_deadline_is_for_the_whole_call_and_not_for_each_read(
+    opened: Callable[[str], Store], dribbling: int
+) -> None:
     began = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="cannot be reached"):
-        open_store(f"redis://127.0.0.1:{dribbling}?deadline={DEADLINE}")
+        opened(f"redis://127.0.0.1:{dribbling}?deadline={DEADLINE}")
     assert time.monotonic() - began < DEADLINE + LATE
 
 
+@pytest.mark.parametrize("opened", [open_store, open_waiting])
 def test_without_the_replicas_that_were_asked_for_nothing_is_acknowledged(
-    redis_server: Any,
+    opened: Callable[[str], Store], redis_server: Any
 ) -> None:
     with (
-        open_store(f"{redis_server.url}?deadline={DEADLINE}&replicas=1") as store,
+        opened(f"{redis_server.url}?deadline={DEADLINE}&replicas=1") as store,
         pytest.raises(StoreUnavailableError, match="0 of 1 replicas confirmed"),
     ):
         store.append(SCOPE, [SAID])

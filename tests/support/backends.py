@@ -7,10 +7,21 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from redis.cluster import ClusterNode, RedisCluster
+from redis.sentinel import Sentinel as SentinelClient
 
-from vist2_memory.store import InMemoryStore, Scope, Store, open_store
+from tests.support.async_stores import BackgroundLoop, Waiting
+from vist2_memory.store import (
+    InMemoryStore,
+    JoinedStore,
+    Scope,
+    Store,
+    open_async_store,
+    open_store,
+)
+from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.sealed import SealedStore
 from vist2_memory.store.seals import Key, Seal
 from vist2_memory.store.sqlite import SQLiteStore
@@ -27,8 +38,12 @@ def say(number: int | str, text: str = "My cat is called Miso.") -> Message:
 
 
 class Backend:
-    """One place to store; every `open` is another client of it, with ``seal`` around it."""
+    """One place to store; every `open` is another client of it, with ``seal`` around it.
 
+    ``loop``: where stores are opened for event loops, and each call runs on this one.
+    """
+
+    loop: BackgroundLoop | None = None
     seal: Seal | None = None
 
     def __init__(self) -> None:
@@ -41,6 +56,8 @@ class Backend:
 
     def open(self, ttl: int | None = None) -> Store:
         store = self._open(ttl)
+        if self.loop is not None and not isinstance(store, Waiting):
+            store = Waiting(asynchronous(store), self.loop)
         if self.seal is not None:
             store = SealedStore(store, self.seal)
         self._opened.append(store)
@@ -104,7 +121,10 @@ class Redis(Backend):
 
     def _open(self, ttl: int | None) -> Store:
         # A deadline that a crowded machine keeps too.
-        return open_store(f"{self.url}{'&' if '?' in self.url else '?'}deadline=30", ttl=ttl)
+        url = f"{self.url}{'&' if '?' in self.url else '?'}deadline=30"
+        if self.loop is not None:
+            return Waiting(self.loop.call(open_async_store(url, ttl=ttl)), self.loop)
+        return open_store(url, ttl=ttl)
 
     def keys(self, part: str = "") -> list[bytes]:
         tag = self.namespace.replace(" ", "%20")
@@ -123,8 +143,51 @@ class Redis(Backend):
         self.client.close()
 
 
+class Joined(Backend):
+    """The log in ``log``, tensors in ``tensors``, which share the clock."""
+
+    def __init__(self, log: Backend, tensors: Backend) -> None:
+        self.parts = (log, tensors)
+        super().__init__()
+        tensors.namespace = log.namespace = self.namespace
+
+    @property
+    def now(self) -> float:
+        return self.parts[0].now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        for part in self.parts:
+            part.now = value
+
+    def _open(self, ttl: int | None) -> Store:
+        return JoinedStore(*(part._open(ttl) for part in self.parts))
+
+    def leftovers(self) -> list[str]:
+        return [found for part in self.parts for found in part.leftovers()]
+
+    def close(self) -> None:
+        super().close()
+        for part in self.parts:
+            part.close()
+
+
 def cluster_client(url: str) -> RedisCluster:
     """redis-py's own client for a redis+cluster:// URL."""
     places = url.partition("://")[2].split(",")
     nodes = [ClusterNode(host, int(port)) for host, port in (p.split(":") for p in places)]
     return RedisCluster(startup_nodes=nodes)
+
+
+def redis_of(request: pytest.FixtureRequest, kind: str) -> Redis:
+    """A place of this kind on the servers of the run."""
+    if kind == "cluster":
+        url = request.getfixturevalue("redis_cluster").url
+        return Redis(url, cluster_client(url))
+    if kind == "sentinel":
+        sentinel = request.getfixturevalue("redis_sentinel")
+        asked = SentinelClient([("127.0.0.1", sentinel.sentinel.port)])
+        return Redis(sentinel.url, asked.master_for("main"))
+    doors = request.getfixturevalue("redis_doors")
+    url = {"redis": doors.url, "unix": doors.unix_url, "tls": doors.tls_url}[kind]
+    return Redis(url, redis.Redis.from_url(doors.url))

@@ -35,14 +35,18 @@ def write_turns(url: str, namespace: str, name: str, acknowledged: Connection) -
         acknowledged.send(number)
         values = np.full((64, 256), number, dtype=np.float32)
         tokens = [
-            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, 256)
+            VisualTokens(chunk_id(number, chunk), values, FINGERPRINT, text_tokens=64)
             for chunk in range(CHUNKS)
         ]
         store.put_many(scope, FINGERPRINT, {t.chunk_id: codec.encode(t, scope) for t in tokens})
 
 
-def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
-    """Every turn is whole, none that was acknowledged is missing, every tensor is readable."""
+def check_turns(store: Store, scope: Scope, acknowledged: int) -> int:
+    """Every turn is whole, none that was acknowledged is missing, every tensor is readable.
+
+    How many tensors there are.
+    """
+    tensors = 0
     messages = store.read(scope)
     turns = len(messages) // 2
     assert messages == [message for number in range(turns) for message in turn(number)]
@@ -52,6 +56,8 @@ def check_turns(store: Store, scope: Scope, acknowledged: int) -> None:
         if data is not None:
             found = codec.decode(data, scope=scope, fingerprint=FINGERPRINT, chunk_id=asked)
             assert (found.values == int(asked.split("-")[0])).all()
+            tensors += 1
+    return tensors
 
 
 def move_sessions(source_url: str, target_url: str, namespace: str, started: Connection) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.plain import PlainEngine
 from vist2_memory import Session, VisualMemory
+from vist2_memory.memory.memory import CACHE_BYTES
 from vist2_memory.store import Store
 from vist2_memory.text.transcript import MARKS
 
@@ -34,9 +35,15 @@ HOSTILE = [
 DOCUMENTS = ["The ferry leaves at nine, from the old harbour.", "Bees sleep in winter. " * 6]
 
 
-def plain(*answers: str, store: Store | str = "memory://", **options: float) -> VisualMemory:
+def plain(
+    *answers: str,
+    store: Store | str = "memory://",
+    cache_bytes: int = CACHE_BYTES,
+    **options: float,
+) -> VisualMemory:
     """A memory whose engine has no model."""
-    return VisualMemory.open(store, model=PlainEngine(answers, **options))  # type: ignore[arg-type]
+    engine = PlainEngine(answers, **options)  # type: ignore[arg-type]
+    return VisualMemory.open(store, model=engine, cache_bytes=cache_bytes)
 
 
 def engine_of(memory: VisualMemory) -> PlainEngine:

@@ -8,6 +8,7 @@ import sys
 import vist2_memory
 
 PUBLIC = {
+    "AnswerNotLoggedError",
     "ChunkFolded",
     "Chunk",
     "CodecError",
@@ -35,6 +36,7 @@ PUBLIC = {
     "StoreURLError",
     "StoreUnavailableError",
     "TamperedError",
+    "StoreWarning",
     "TextDelta",
     "Timing",
     "Usage",

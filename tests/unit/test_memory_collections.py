@@ -68,6 +68,8 @@ def test_when_both_are_too_long_session_and_documents_share_the_budget() -> None
 def test_a_refused_tensor_of_a_document_is_told_too(memory: VisualMemory, script: Script) -> None:
     books, session = memory.collection("handbook"), memory.session("a")
     books.add_documents(DOCUMENTS[:1])
+    memory.flush()
+    memory.tensors.forget(books.scope)
     fingerprint = memory.engine.spec.fingerprint
     memory.store.put_many(books.scope, fingerprint, {books.chunks()[0].id: b"rubbish"})
     script.say("Nine.")

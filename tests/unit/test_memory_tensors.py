@@ -92,11 +92,12 @@ def test_a_tensor_that_is_missing_or_refused_is_encoded_again_and_the_answer_is_
     checkpoint: Path, other_checkpoint: Path, script: Script, damage: Damage, told: str | None
 ) -> None:
     engine, other = CountingEngine(checkpoint), CountingEngine(other_checkpoint)
-    memory = VisualMemory.open("memory://", model=engine)
+    memory = VisualMemory.open("memory://", model=engine, cache_bytes=0)
     params = GenerationParams(max_tokens=6)
     good, bad = tell(memory.session("good")), tell(memory.session("bad"))
     expected = good.ask("Who?", params=params)
     logits, script.logits = script.logits, []
+    memory.flush()
     damage(memory.store, bad, engine, other)
     before = len(_tensors(memory.store, bad, engine))
     engine.encoded.clear()
@@ -114,6 +115,7 @@ def test_a_tensor_that_is_missing_or_refused_is_encoded_again_and_the_answer_is_
     assert len(end.degraded) == (len(chunks) if told else 0)
     assert all(told is None or told in note for note in end.degraded)
     # What was encoded again is good now, under our fingerprint and in this session.
+    memory.flush()
     again = _tensors(memory.store, bad, engine)
     for chunk in chunks:
         decode(
@@ -130,12 +132,12 @@ def test_without_the_tensor_store_the_answer_is_the_same_and_says_so(
 ) -> None:
     params = GenerationParams(max_tokens=6)
     whole_store, failing = FailingStore(), FailingStore(*broken)
-    answers = [
-        tell(VisualMemory.open(store, model=CountingEngine(checkpoint)).session("a")).ask(
-            "What is my cat called?", params=params
-        )
-        for store in (whole_store, failing)
-    ]
+    answers = []
+    for store in (whole_store, failing):
+        memory = VisualMemory.open(store, model=CountingEngine(checkpoint), cache_bytes=0)
+        session = tell(memory.session("a"))
+        memory.flush()
+        answers.append(session.ask("What is my cat called?", params=params))
     assert answers[0].degraded == ()
     assert answers[0].text == answers[1].text
     for method in broken:

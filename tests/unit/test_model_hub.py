@@ -13,7 +13,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 
 from tests.support.vlm_families import changed
 from vist2_memory.engine.catalog import find_model, open_engine
-from vist2_memory.errors import ModelNotFoundError
+from vist2_memory.engine.vlm.engine import VLMEngine
+from vist2_memory.errors import InvalidInputError, ModelNotFoundError
 
 pytest_plugins = ("tests.support.vlm_fixtures",)
 
@@ -39,7 +40,10 @@ def test_a_hub_id_is_fetched_and_keeps_its_name(
     found = find_model("Qwen/Qwen9-VL")
     find_model("Qwen/Qwen9-VL@v1.0")
     assert asked == [("Qwen/Qwen9-VL", None)] * 2 + [("Qwen/Qwen9-VL", "v1.0")] * 2
-    assert open_engine(found, device="cpu").spec.model == "Qwen/Qwen9-VL"
+    engine = VLMEngine(found, device="cpu", chunk_tokens=256)
+    assert engine.spec.model == "Qwen/Qwen9-VL"
+    with pytest.raises(InvalidInputError, match=r"reads 4096 positions.*keep_recent=1024"):
+        open_engine(found, device="cpu")
 
 
 def test_a_hub_id_that_cannot_be_had_is_answered_with_what_is_offered() -> None:

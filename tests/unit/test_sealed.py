@@ -12,9 +12,11 @@ import pytest
 
 from tests.support.backends import key, say
 from vist2_memory.errors import ConflictError, SealedError, TamperedError
+from vist2_memory.memory.replay import replay
 from vist2_memory.store import InMemoryStore, Scope, Store
 from vist2_memory.store.base import Refused
 from vist2_memory.store.encryption import Encryption
+from vist2_memory.store.outbox import Outbox
 from vist2_memory.store.records import Record, SealedMessage, reading_sealed, to_records
 from vist2_memory.store.sealed import SealedStore
 from vist2_memory.store.seals import Seal, Signature
@@ -307,3 +309,18 @@ def test_a_rewrite_keeps_what_it_keeps(store: Store) -> None:
     store.append(SCOPE, [say(6, "six")], expected=2, revision=1)
     with pytest.raises(ConflictError, match="rewritten"):
         store.append(SCOPE, [say(7)], expected=3, revision=0)
+
+
+def test_an_answer_in_the_outbox_is_sealed_too(store: SealedStore, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    answer = Message("assistant", "Your cat is called Miso.", id="t:a", turn="t")
+    outbox.keep(store, SCOPE, say(1, "one"), answer)
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert (b"Miso" in written) != store._seal.hides
+    assert replay(store, outbox, SCOPE).logged == 1
+    assert store.read(SCOPE)[-1].text == answer.text
+    with sqlite3.connect(outbox.path) as connection:
+        outbox.keep(store, OTHER, say(1, "one"), answer)
+        connection.execute("UPDATE answers SET scope=?", (SCOPE.key,))
+    connection.close()
+    assert replay(store, outbox, SCOPE).aside == 1  # it was sealed for another session

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 def test_the_store_in_memory_is_public() -> None:
     assert InMemoryStore().append(SCOPE, [SAID]) == 1
+
+
+def test_a_new_file_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself does not wait where a file is turned into WAL mode."""
+    path = tmp_path / "memory.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+    release.start()
+    with open_store(f"sqlite:///{path}") as store:
+        assert store.count(SCOPE) == 0
+    release.join()
+    other.close()

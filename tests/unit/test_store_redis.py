@@ -11,15 +11,19 @@ import pytest
 import redis
 import redis.asyncio
 from redis.sentinel import Sentinel as SentinelClient
+from redis.sentinel import SentinelManagedSSLConnection
 
 from tests.support.backends import cluster_client
 from tests.support.redis_servers import Cluster, Doors
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store import Scope, open_store
 from vist2_memory.store.base import Snapshot
-from vist2_memory.store.redis import RedisStore, link
-from vist2_memory.store.redis.servers import SentinelServers, exchange
-from vist2_memory.store.redis.urls import servers_of_url
+from vist2_memory.store.redis import AsyncRedisStore, RedisStore, link, wire
+from vist2_memory.store.redis.async_connections import timed_pool
+from vist2_memory.store.redis.connections import timed_client
+from vist2_memory.store.redis.servers import SentinelServers
+from vist2_memory.store.redis.urls import servers_of_client, servers_of_url
+from vist2_memory.store.redis.wire import exchange
 from vist2_memory.types import Message
 
 SCOPE = Scope("n", "session", "s")
@@ -54,7 +58,7 @@ def test_a_server_that_still_loads_its_data_is_waited_for(
             raise redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory")
         return exchange(client, commands)
 
-    monkeypatch.setattr(link, "exchange", loading)
+    monkeypatch.setattr(wire, "exchange", loading)
     open_store(redis_server.url).close()
     assert len(asked) == 3
 
@@ -141,9 +145,14 @@ def test_clients_that_cannot_work_are_refused() -> None:
         RedisStore(redis.Redis(decode_responses=True))
     with pytest.raises(ValueError, match="master_for"):
         RedisStore(SentinelClient([("127.0.0.1", 1)]).slave_for("main"))
+    with pytest.raises(ValueError, match="decode_responses=False"):
+        AsyncRedisStore(redis.asyncio.Redis(decode_responses=True))
     for client in (redis.asyncio.Redis(), object(), "redis://localhost"):
-        with pytest.raises(TypeError, match=r"takes a synchronous redis\.Redis"):
+        with pytest.raises(TypeError, match=r"synchronous redis\.Redis.* make an AsyncRedisStore"):
             RedisStore(client)  # type: ignore[arg-type]
+    for other in (redis.Redis(), object(), "redis://localhost"):
+        with pytest.raises(TypeError, match=r"redis\.asyncio\.Redis.* make a RedisStore"):
+            AsyncRedisStore(other)  # type: ignore[arg-type]
 
 
 @pytest.mark.servers
@@ -180,18 +189,39 @@ def test_what_the_url_says_reaches_every_server_and_no_message() -> None:
     url = "rediss+sentinel://anna:p%40ss@one:1,[::1]:2,three/the%20main/4?sentinel_password=other"
     servers = servers_of_url(url, 3.0)
     assert servers.describe() == "rediss+sentinel://one:1,[::1]:2,three:26379/the%20main/4"
-    master = servers.at(("host", 5)).connection_pool
+    master = servers.at(("host", 5))
     wanted = {"username": "anna", "password": "p@ss", "host": "host", "port": 5, "db": 4}
-    assert wanted.items() <= master.connection_kwargs.items()
-    assert issubclass(master.connection_class, redis.SSLConnection)
+    pools = timed_client(master).connection_pool, timed_pool(master)
+    for pool in pools:
+        assert wanted.items() <= pool.connection_kwargs.items()
+    assert issubclass(pools[0].connection_class, redis.SSLConnection)
+    assert issubclass(pools[1].connection_class, redis.asyncio.SSLConnection)
     assert isinstance(servers, SentinelServers)
-    asked = [sentinel.connection_pool.connection_kwargs for sentinel in servers._sentinels]
+    asked = [sentinel.options for sentinel in servers.sentinels]
     assert [(a["host"], a["port"], a["password"]) for a in asked] == [
         ("one", 1, "other"),
         ("::1", 2, "other"),
         ("three", 26379, "other"),
     ]
     assert not any(a.get("username") for a in asked)
+
+
+def test_connections_of_either_kind_are_made_as_the_client_makes_them() -> None:
+    class Own(SentinelManagedSSLConnection):
+        pass
+
+    asked = SentinelClient([("one", 1)])
+    master = asked.master_for("main", connection_class=Own, password="secret", socket_timeout=0.5)
+    settings = servers_of_client(master, 30.0).settings
+    assert (settings.blocking, settings.asyncio) == (
+        redis.SSLConnection,
+        redis.asyncio.SSLConnection,
+    )
+    assert (settings.options["password"], settings.patience) == ("secret", 0.5)
+    checked = redis.Redis(ssl=True, ssl_validate_ocsp=True)
+    settings = servers_of_client(checked, 30.0).settings  # asyncio would not check it
+    assert (settings.blocking, settings.asyncio) == (redis.SSLConnection, None)
+    assert settings.options["ssl_validate_ocsp"] is True
 
 
 @pytest.mark.servers

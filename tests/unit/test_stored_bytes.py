@@ -98,13 +98,15 @@ def _planted(kind: str, bomb: _Bomb) -> bytes:
 def test_planted_code_is_refused_and_never_run(kind: str, tmp_path: Path) -> None:
     trace = tmp_path / "executed"
     data = _planted(kind, _Bomb(trace))
-    memory = plain("Yes.", "Yes.")
+    memory = plain("Yes.", "Yes.", cache_bytes=0)
     session = tell(memory.session("a"))
     chunk = session.chunks()[0]
+    memory.flush()
     memory.store.put_many(session.scope, memory.engine.spec.fingerprint, {chunk.id: data})
     [note] = session.ask("Who?").degraded
     assert "a stored tensor was refused" in note
     assert engine_of(memory).encoded.count(chunk.text) == 2
+    memory.flush()
     assert session.ask("Who?").degraded == ()
     assert not trace.exists()
     if kind.endswith("pickle"):

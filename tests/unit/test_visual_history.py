@@ -210,7 +210,11 @@ def test_the_example_runs(
 
 def test_a_model_that_streams_nothing_leaves_the_question_unanswered(session: Session) -> None:
     history = VisualHistory(session)
-    silent = RunnableGenerator(lambda given: iter(()))
+
+    def nothing(given: Iterator[Any]) -> Iterator[AIMessage]:
+        yield from ()
+
+    silent = RunnableGenerator(nothing)
     with pytest.raises(ModelError, match="answered nothing"):
         (history | silent | history.answers()).invoke(QUESTION)
     assert session.messages()[-1].text == QUESTION

@@ -18,6 +18,7 @@ from vist2_memory.cli import (
     diagnosis,
     drawing,
     evaluation,
+    outbox,
     sessions,
     training,
     transfers,
@@ -45,6 +46,7 @@ sessions.app.command("usage")(upkeep.usage)
 sessions.app.command("gc")(upkeep.gc)
 sessions.app.command("reencode")(upkeep.reencode)
 app.add_typer(sessions.app, name="session")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(benchmarks.app, name="bench")
 app.command()(composing.init)

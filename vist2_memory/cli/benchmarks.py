@@ -51,6 +51,34 @@ def cache(
     show_figures(figures, as_json)
 
 
+@app.command()
+def store(
+    store: Annotated[
+        str, typer.Option(help="Which store; use a Redis of your own that nobody else uses.")
+    ] = "sqlite:///vist2-bench.db",
+    megabytes: Annotated[
+        list[float], typer.Option(min=0.01, help="Sizes of sessions; name it once for each.")
+    ] = [1.0, 8.0, 32.0],  # noqa: B006
+    repeats: Annotated[int, typer.Option(min=1, help="Turns; medians are shown.")] = 15,
+    text_tokens: Annotated[
+        int, typer.Option(min=100, help="Of the session that is loaded as a whole.")
+    ] = 16_000,
+    as_json: AsJson = False,
+) -> None:
+    """A store against its driver alone, and its bytes against those of a KV cache."""
+    from vist2_memory.benchmark.store import measure_store
+
+    with progress_bar("store") as progress:
+        figures = measure_store(
+            store,
+            megabytes=tuple(megabytes),
+            repeats=repeats,
+            text_tokens=text_tokens,
+            progress=progress,
+        )
+    show_figures(figures, as_json)
+
+
 def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     """``figures`` as JSON, or those that are one number as a table."""
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -17,6 +18,7 @@ from vist2_memory.engine.catalog import DEFAULT_MODEL, bundled_models
 from vist2_memory.errors import StoreUnavailableError
 from vist2_memory.memory.memory import DEFAULT_STORE
 from vist2_memory.store import Store, open_store
+from vist2_memory.store.outbox import Outbox, default_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def run_checks(store: str | None = None, model: str | None = None) -> Iterator[C
         yield _check(package, lambda package=package: _version(package))  # type: ignore[misc]
     yield _check("device", _device)
     yield _check("store", lambda: _store(store or os.environ.get("VIST2_STORE")))
+    yield _check("outbox", _outbox)
     wanted = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
     for name in dict.fromkeys((*bundled_models(), wanted)):
         yield _check(f"model {name}", lambda name=name: _model(name))  # type: ignore[misc]
@@ -94,7 +97,8 @@ def _store(url: str | None) -> str:
             raise StoreUnavailableError(f"{DEFAULT_STORE}: {Path.cwd()} cannot be written to")
         return f"{DEFAULT_STORE}, made here when first used; name another with --store"
     with open_store(url or DEFAULT_STORE) as store:
-        return f"{store.describe()}{_server(store)}"
+        risk = store.eviction()
+        return f"{store.describe()}{_server(store)}" + (f"; WARNING: {risk}" if risk else "")
 
 
 def _server(store: Store) -> str:
@@ -105,6 +109,20 @@ def _server(store: Store) -> str:
 
     assert isinstance(store, RedisStore)
     return f", redis-server {store.server_version()}"
+
+
+def _outbox() -> str:
+    path = default_path()
+    if path is None:
+        return "none: an answer that the store does not take is raised as an error"
+    outbox = Outbox(path)
+    outbox.check()
+    states = Counter(
+        f"cannot be logged in {kept.store}" if kept.aside else f"wait for {kept.store}"
+        for kept in outbox.entries()
+    )
+    held = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{path}, {held}: see vist2 outbox" if held else f"{path}, empty"
 
 
 def _model(name: str) -> str:

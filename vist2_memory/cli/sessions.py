@@ -170,7 +170,7 @@ def delete_session(id: Id, store: StoreURL = None, namespace: Namespace = "defau
         gone = existing(memory, id).delete()
     show(
         f"session {id!r} deleted: {gone.messages} messages, {gone.chunks} chunks, "
-        f"{gone.tensors} tensors"
+        f"{gone.tensors} tensors" + (f", {gone.outbox} in the outbox" if gone.outbox else "")
     )
 
 

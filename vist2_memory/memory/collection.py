@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError, InvalidInputError
-from vist2_memory.memory.recollection import Recollection, prepare, recollect, reseal
+from vist2_memory.memory.recollection import Recollection, reseal
 from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -52,7 +52,7 @@ class Collection:
 
     def documents(self) -> list[Document]:
         """All documents, verbatim, in the order in which they were added."""
-        return [Document(m.text, m.payload) for m in self._memory.store.read(self.scope)]
+        return _documents(self._memory.store.read(self.scope))
 
     def add_documents(
         self,
@@ -72,7 +72,7 @@ class Collection:
         new = 0
         for done, entry in enumerate(entries, 1):
             new += self._add(entry)
-            prepare(self._memory.store, self._memory.engine, self.scope, self._cut(entry.text))
+            self._memory.tensors.prepare(self._memory.engine, self.scope, self._cut(entry.text))
             progress(done)
         return new
 
@@ -105,6 +105,7 @@ class Collection:
             kept = {chunk.id for other in others for chunk in self._cut(other.text)}
             gone = [chunk.id for chunk in self._cut(removed.text) if chunk.id not in kept]
             # First, so that no tensor outlasts its text.
+            self._memory.tensors.flush(self.scope)
             store.drop_many(self.scope, engine.spec.fingerprint, gone)
             try:
                 store.rewrite(
@@ -137,7 +138,7 @@ class Collection:
 
     def recollect(self, chunks: Sequence[Chunk]) -> Recollection:
         """The visual tokens of ``chunks``, which are this collection's."""
-        return recollect(self._memory.store, self._memory.engine, self.scope, chunks)
+        return self._memory.tensors.recollect(self._memory.engine, self.scope, chunks)
 
     def reseal(self) -> int:
         """:meth:`Session.reseal`, of a collection."""
@@ -145,6 +146,8 @@ class Collection:
 
     def delete(self) -> Deleted:
         """Delete the collection, texts and tensors; what was deleted, in counts."""
+        self._memory.tensors.flush(self.scope)
+        self._memory.tensors.forget(self.scope)
         return self._memory.store.delete(self.scope)
 
     async def aadd_documents(self, documents: Iterable[str | Document], **options: Any) -> int:
@@ -159,9 +162,17 @@ class Collection:
         """:meth:`search`, without blocking the event loop."""
         return await asyncio.to_thread(self.search, text, limit=limit)
 
+    async def adocuments(self) -> list[Document]:
+        """:meth:`documents`, without blocking the event loop; Redis is asked without a thread."""
+        return _documents(await self._memory.async_store.read(self.scope))
+
     async def adelete(self) -> Deleted:
-        """:meth:`delete`, without blocking the event loop."""
-        return await asyncio.to_thread(self.delete)
+        """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
+        return await self._memory.async_store.delete(self.scope)
+
+
+def _documents(entries: Sequence[Message]) -> list[Document]:
+    return [Document(entry.text, entry.payload) for entry in entries]
 
 
 def _place_of(documents: Sequence[Message], document: str, collection: str) -> int:

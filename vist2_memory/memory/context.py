@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ContextOverflowError, ModelError
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.recollection import Recollection, recollect
+from vist2_memory.memory.recollection import Recollection, Tensors
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
-from vist2_memory.store.base import Scope, Store
+from vist2_memory.store.base import Scope
 from vist2_memory.types import Context, Finished
 
 
@@ -67,7 +67,7 @@ def check_pinned(engine: Engine, session: str, pinned: str) -> None:
 
 
 def assemble(
-    store: Store, engine: Engine, scope: Scope, state: Transcript, include: Sequence[Collection]
+    tensors: Tensors, engine: Engine, scope: Scope, state: Transcript, include: Sequence[Collection]
 ) -> Assembled:
     """The context of the session ``scope``: collections first, the newest of what is too much."""
     include = list({books.scope: books for books in include}.values())
@@ -82,7 +82,7 @@ def assemble(
         books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
         for books in include
     ]
-    parts.append(recollect(store, engine, scope, state.chunks[first:]))
+    parts.append(tensors.recollect(engine, scope, state.chunks[first:]))
     visual = tuple(tokens for part in parts for tokens in part.visual)
     context = Context(state.pinned, visual, state.prompt(), tuple(sources), state.speaks)
     return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))

@@ -6,52 +6,38 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
-from vist2_memory.errors import InvalidInputError
-from vist2_memory.memory.carrying import take_in, take_tensors
-from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.exports import is_export, read_export
-from vist2_memory.memory.histories import (
-    Blocks,
-    Form,
-    History,
-    Part,
-    read_histories,
-    to_messages,
+from vist2_memory.errors import (
+    InvalidInputError,
+    StoreError,
 )
-from vist2_memory.memory.moving import Moved, move
+from vist2_memory.memory import opening
+from vist2_memory.memory.behind import WriteBehind
+from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.housekeeping import Housekeeping
+from vist2_memory.memory.lately import LatelyUsed
+from vist2_memory.memory.recollection import Tensors
+from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import Session
-from vist2_memory.memory.upkeep import Collected, Progress, Reencoded, collect, reencode
-from vist2_memory.store import open_store
-from vist2_memory.store.base import Quota, Scope, ScopeInfo, Store, StoreUsage
-from vist2_memory.store.formats import DTYPES, DType
-from vist2_memory.store.sealed import SealedStore, find_seal
-from vist2_memory.types import Chunk
+from vist2_memory.store import AsyncStore
+from vist2_memory.store.asynchronous import asynchronous
+from vist2_memory.store.base import Quota, Scope, ScopeInfo, Store
+from vist2_memory.store.formats import DType
+from vist2_memory.store.outbox import Outbox
 
 DEFAULT_STORE = "sqlite:///vist2.db"
+CACHE_BYTES = 256 * 2**20
+"""Of visual tokens, that a memory holds beside its store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import took in, in counts."""
-
-    sessions: int
-    messages: int
-    new: int
-    """Messages that were not there before."""
-    warnings: tuple[str, ...] = ()
-    """Content that is no text and was left out, by file and line."""
-
-
-class VisualMemory:
+class VisualMemory(Housekeeping):
     """Sessions and collections in one store, answered by one engine.
 
     The engine is loaded when it is first needed; a model that is not there is told at once.
@@ -65,9 +51,14 @@ class VisualMemory:
         device: str | None,
         ratio: float | None,
         tensors_dtype: DType = "bfloat16",
+        cache_bytes: int = CACHE_BYTES,
+        outbox: Outbox | None = None,
     ):
         """Use :meth:`open`."""
         self.store = store
+        self.async_store = asynchronous(store)
+        self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
+        self.outbox = outbox
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
@@ -77,48 +68,61 @@ class VisualMemory:
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
-        self._owns_store = True
+        self._opened: list[Store] = []  # what is closed with this memory
 
     @classmethod
     def open(
         cls,
-        url: str | Store | None = None,
+        url: str | Store | AsyncStore | None = None,
         *,
+        tensors: str | Store | None = None,
         model: str | Path | Engine | None = None,
         namespace: str = "default",
         ratio: float | None = None,
         ttl: int | None = None,
-        quota: Quota | None = None,
         device: str | None = None,
         tensors_dtype: DType | None = None,
+        cache_bytes: int = CACHE_BYTES,
+        quota: Quota | None = None,
         key: str | Sequence[str] | None = None,
         encryption_keys: str | Sequence[str] | None = None,
+        outbox: str | Path | None = "default",
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
         ``url``: ``sqlite:///file.db``, ``redis://``, ``rediss://``, ``unix://``,
-        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store (default:
-        ``VIST2_STORE``, or a SQLite file here). ``model``: a bundled model's name, a folder with a
-        VIST2 checkpoint or a vision-language model, or the id of one on the Hugging Face hub
-        (default: ``VIST2_MODEL``, or ``vist2-tiny``); or ``pages:`` and a provider, as in
-        ``pages:openai``, for a memory that is drawn and read by a hosted model. ``ratio``: about
-        how many text tokens a visual token stands for, one that a VIST2 model was trained on
-        (default: the model's own choice). ``ttl``: seconds after which an unused session is
-        forgotten. ``quota``: what the namespace, and each session in it, may hold; kept by all that
-        is written through this store. ``device``: as torch names it (default: ``VIST2_DEVICE``, or
-        a GPU if there is one). ``tensors_dtype``: what visual tokens are stored in, bfloat16,
-        float32 or int8 (default: ``VIST2_TENSORS_DTYPE``, or bfloat16). ``key`` signs what is
+        ``redis+sentinel://``, ``redis+cluster://`` or ``memory://``, or a store, for
+        threads or for event loops (default:
+        ``VIST2_STORE``, or a SQLite file here). ``tensors``: another place for the visual tokens
+        alone, which may be lost, such as a Redis that evicts keys when it is full. ``model``: a
+        bundled model's name, a folder with a VIST2 checkpoint or a vision-language model, or the
+        id of one on the Hugging Face hub (default: ``VIST2_MODEL``, or ``vist2-tiny``); or
+        ``pages:`` and a provider, as in ``pages:openai``, for a memory that is drawn and read by a
+        hosted model. ``ratio``: about how many text tokens a visual token stands for, one that a
+        VIST2 model was trained on (default: the model's own choice). ``ttl``: seconds after which
+        an unused session is forgotten. ``device``: as torch names it (default: ``VIST2_DEVICE``,
+        or a GPU if there is one).
+
+        ``tensors_dtype``: what visual tokens are stored in, bfloat16, float32 or int8 (default:
+        ``VIST2_TENSORS_DTYPE``, or bfloat16). ``cache_bytes``: of visual tokens that were used
+        lately, to be held in this process beside the store; 0 for none. ``quota``: what the
+        namespace, and each session in it, may hold; kept by all that is written through this store.
+        ``key`` signs what is
         stored, ``encryption_keys`` hide it too, each base64 of 32 bytes, of several the newest
         first (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
+        ``outbox``: the file that keeps answers which the store could not take, until it can; None
+        for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
+        none for a store in memory).
 
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
-        keys that are none.
+        keys that are none. Warns (``StoreWarning``) of a server that may evict logs, and of tensors
+        that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
             model = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
-            model = _page_engine(model) or find_model(model)
+            model = opening.page_engine(model) or find_model(model)
         if ratio is not None:
             if isinstance(model, Engine):
                 raise InvalidInputError(
@@ -126,21 +130,40 @@ class VisualMemory:
                     "checkpoint has several: leave it out"
                 )
             find_geometry(model, ratio)  # one that is not offered is told now
+        if cache_bytes < 0:
+            raise InvalidInputError(f"cache_bytes={cache_bytes} is not allowed: bytes, 0 or more")
         device = device or os.environ.get("VIST2_DEVICE") or None
-        dtype = _tensors_dtype(tensors_dtype, model)
-        seal = None if isinstance(url, SealedStore) else find_seal(key, encryption_keys)
-        if isinstance(url, SealedStore) and (key or encryption_keys):
-            raise InvalidInputError("the store that was given has keys already: give no others")
-        if isinstance(url, Store):
-            store = url
-        else:
-            store = open_store(url or os.environ.get("VIST2_STORE") or DEFAULT_STORE, ttl=ttl)
-        if quota is not None:
-            store.limit(namespace, quota)
-        kept = store if seal is None else SealedStore(store, seal)
-        memory = cls(kept, model, namespace, device, ratio, dtype)
-        memory._owns_store = store is not url
+        if isinstance(url, AsyncStore):
+            url = url.synchronous()
+        if not isinstance(url, (str, Store, type(None))):
+            raise TypeError(
+                f"url is a {type(url).__module__}.{type(url).__qualname__}: give a URL or a store; "
+                "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
+                "AsyncRedisStore(client), both in vist2_memory.store.redis"
+            )
+        dtype = opening.tensors_dtype(tensors_dtype, model)
+        opened: list[Store] = []
+        try:
+            place = url or os.environ.get("VIST2_STORE") or DEFAULT_STORE
+            store = opening.store(place, tensors, ttl, key, encryption_keys, opened)
+            if quota is not None:
+                store.limit(namespace, quota)
+            kept = opening.outbox(outbox, store)
+        except BaseException:
+            for part in opened:
+                part.close()
+            raise
+        memory = cls(store, model, namespace, device, ratio, dtype, cache_bytes, kept)
+        memory._opened = opened
+        memory.replay()
         return memory
+
+    @classmethod
+    async def aopen(
+        cls, url: str | Store | AsyncStore | None = None, **options: Any
+    ) -> VisualMemory:
+        """:meth:`open`, without blocking the event loop."""
+        return await asyncio.to_thread(cls.open, url, **options)
 
     @property
     def engine(self) -> Engine:
@@ -175,158 +198,62 @@ class VisualMemory:
         """The collections of this namespace."""
         return self.store.scopes(self.namespace, "collection")
 
-    def usage(self) -> StoreUsage:
-        """What this namespace holds: messages, their bytes, sessions and collections."""
-        return self.store.usage(self.namespace)
+    async def asessions(self) -> list[ScopeInfo]:
+        """:meth:`sessions`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "session")
 
-    # Sessions from elsewhere, and to elsewhere
+    async def acollections(self) -> list[ScopeInfo]:
+        """:meth:`collections`, without blocking the event loop; Redis is asked without a thread."""
+        return await self.async_store.scopes(self.namespace, "collection")
 
-    def import_session(
-        self, path: Path | str, id: str | None = None, *, tensors: bool = True
-    ) -> Session:
-        """Take in a session that was written by :meth:`Session.export`, under ``id`` if given.
+    def replay(self, *, aside: bool = False) -> Replayed:
+        """Log the answers of this namespace that the outbox keeps; what became of them, in counts.
 
-        With ``tensors``, the visual tokens beside it too, if the memory's model made them and they
-        are whole; others are encoded again when they are needed. Raises ``StoreFormatError`` for a
-        file of another kind and ``ConflictError`` when the session exists already with other
-        messages; nothing is stored then.
+        Every use of a session does this for that session. ``aside``: try those again that could
+        not be logged, as where a backup was restored since. Raises ``StoreError`` for an outbox
+        that cannot be used; what the store does not take waits on.
         """
-        return self._import(Path(path), id, tensors)[0]
+        if self.outbox is None:
+            return Replayed()
+        found = self.outbox.entries(self.store.identity)
+        scopes = dict.fromkeys(k.scope for k in found if k.scope.namespace == self.namespace)
+        parts = []
+        for scope in scopes:
+            try:
+                parts.append(replay(self.store, self.outbox, scope, aside=aside))
+            except StoreError:
+                of = [k for k in self.outbox.entries(self.store.identity, scope)]
+                set_aside = sum(bool(kept.aside) for kept in of)
+                parts.append(Replayed(waiting=len(of) - set_aside, aside=set_aside))
+        return Replayed(
+            logged=sum(part.logged for part in parts),
+            waiting=sum(part.waiting for part in parts),
+            aside=sum(part.aside for part in parts),
+        )
 
-    def import_histories(
-        self,
-        path: Path | str,
-        id: str | None = None,
-        *,
-        form: Form | Literal["vist2"] = "auto",
-        blocks: Blocks = "name",
-        tensors: bool = True,
-        progress: Callable[[str, int], None] = lambda session, new: None,
-    ) -> Imported:
-        """Take in the conversations of a JSON lines file, whoever wrote it.
+    def flush(self) -> None:
+        """Wait until the visual tokens of all that was said are written.
 
-        ``form``: ``openai``, ``langchain``, ``vist2`` for what :meth:`import_session` takes, or
-        ``auto`` to see. ``id``: what its session is called, if it holds one. Content that is no
-        text is named in its place and told in ``warnings``, or refused with ``blocks="refuse"``.
-        ``progress`` is called with each session's id and how many of its messages were new: doing
-        it again stores nothing twice. Raises ``StoreFormatError`` naming file and line, and
-        ``ConflictError`` for a session that holds other messages; of such a session nothing is
-        stored.
+        Messages are written when :meth:`Session.add` or an answer returns; only tensors follow.
+        What could not be written is told in ``degraded`` of the session's next answer.
         """
-        path = Path(path)
-        if form == "vist2" or (form == "auto" and is_export(path)):
-            session, count, new = self._import(path, id, tensors)
-            progress(session.id, new)
-            return Imported(1, count, new)
-        histories = read_histories(path, form, blocks)
-        if id is not None:
-            histories = iter([_only(path, list(histories), id)])
-        sessions = messages = new = 0
-        warnings: list[str] = []
-        for history in histories:
-            stored = take_in(self.store, self.session(history.session).scope, history.messages)
-            progress(history.session, stored)
-            sessions, messages, new = sessions + 1, messages + len(history.messages), new + stored
-            warnings += history.warnings
-        return Imported(sessions, messages, new, tuple(warnings))
-
-    def import_messages(self, id: str, parts: Iterable[Part]) -> int:
-        """Take in a conversation as the session ``id``; how many of its messages were new.
-
-        As in :meth:`import_histories`, from values instead of a file.
-        """
-        return take_in(self.store, self.session(id).scope, to_messages(parts))
-
-    def move_session(self, id: str, to: VisualMemory | str) -> Moved:
-        """Move a session to another memory, or to the store at a URL, under the same id.
-
-        A store at a URL is opened with the keys of this memory.
-
-        Messages are copied verbatim, tensors that are whole with them, and the session here is
-        deleted once the other is proved to hold it all. Killed in between, the same call does the
-        rest. Raises ``ConflictError`` where the other holds something else under that id.
-        """
-        return self._move([Scope(self.namespace, "session", id)], to, lambda done, of: None)
-
-    def move_all(
-        self, to: VisualMemory | str, *, progress: Progress = lambda done, of: None
-    ) -> Moved:
-        """:meth:`move_session` for every session and collection of this namespace."""
-        return self._move(self._scopes(), to, progress)
-
-    def _import(self, path: Path, id: str | None, tensors: bool) -> tuple[Session, int, int]:
-        """The session, how many messages the file has, and how many of them were new."""
-        export = read_export(path)
-        session = self.session(id or export.session)
-        known = export.tensors if tensors else None
-        if known is not None:
-            known.check()
-        new = take_in(self.store, session.scope, export.messages)
-        if known is not None and known.fingerprint == self.engine.spec.fingerprint:
-            ids = sorted({chunk.id for chunk in session.chunks()})
-            take_tensors(self.store, session.scope, known, ids)
-        return session, len(export.messages), new
-
-    def _move(self, scopes: Sequence[Scope], to: VisualMemory | str, progress: Progress) -> Moved:
-        namespace = self.namespace if isinstance(to, str) else to.namespace
-        target = self._opened(to) if isinstance(to, str) else to.store
-        try:
-            moved = Moved()
-            for done, scope in enumerate(scopes, 1):
-                into = replace(scope, namespace=namespace)
-                moved += move(self.store, scope, target, into, self._cut)
-                progress(done, len(scopes))
-            return moved
-        finally:
-            if isinstance(to, str):
-                target.close()
-
-    def _opened(self, url: str) -> Store:
-        """Another store, under the keys of this one."""
-        store = open_store(url, ttl=self.store.ttl)
-        return self.store.around(store) if isinstance(self.store, SealedStore) else store
-
-    # Upkeep
-
-    def collect_garbage(
-        self, ids: Iterable[str] | None = None, *, progress: Progress = lambda done, of: None
-    ) -> Collected:
-        """Drop tensors that this memory's model will not ask for; None: of the whole namespace.
-
-        Those of other models, and of chunks that are in their session or collection no more. It
-        reads the logs: through a store with a ``ttl`` that is a use of every session.
-        """
-        self.store.usage(self.namespace)  # what is counted for a quota is put right too
-        return collect(self.store, self.engine, self._scopes(ids), self._cut, progress)
-
-    def reencode(
-        self, ids: Iterable[str] | None = None, *, progress: Progress = lambda done, of: None
-    ) -> Reencoded:
-        """Encode ahead of time what this memory's model has no tensors of, as after a change of it.
-
-        ``ids``: sessions; None: every session and collection of the namespace. Begun again, it
-        goes on where it ended.
-        """
-        return reencode(self.store, self.engine, self._scopes(ids), self._cut, progress)
-
-    def _scopes(self, ids: Iterable[str] | None = None) -> list[Scope]:
-        if ids is not None:
-            return [Scope(self.namespace, "session", id) for id in ids]
-        return [info.scope for info in [*self.sessions(), *self.collections()]]
-
-    def _cut(self, scope: Scope) -> list[Chunk]:
-        is_session = scope.kind == "session"
-        return (self.session if is_session else self.collection)(scope.name).chunks()
+        self.tensors.flush()
 
     def close(self) -> None:
         """Close the store and free the engine, unless they were passed in by the caller."""
-        if self._owns_store:
-            self.store.close()
+        self.flush()
+        if self.outbox is not None:
+            self.outbox.close()
+        for store in self._opened:
+            store.close()
         if self._engine is not None and self._engine is not self._model:
             self._engine.close()
 
     async def aclose(self) -> None:
-        """:meth:`close`, without blocking the event loop."""
+        """:meth:`close`, without blocking the event loop, and with its connections closed."""
+        await asyncio.to_thread(self.flush)
+        for store in self._opened:
+            await asynchronous(store).close()
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> VisualMemory:
@@ -350,36 +277,3 @@ class VisualMemory:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _page_engine(model: str | Path) -> Engine | None:
-    """The engine of a name such as ``pages:openai``; it is light, and made at once."""
-    from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
-
-    name = str(model)
-    return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
-
-
-def _tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
-    """``asked``, or what the environment says; raises ``InvalidInputError``."""
-    if isinstance(model, Engine):
-        if asked is not None:
-            raise InvalidInputError(
-                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
-            )
-        return model.spec.tensors.dtype
-    dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
-    if dtype not in DTYPES:
-        raise InvalidInputError(
-            f"tensors_dtype={dtype!r} is not allowed: give one of {', '.join(DTYPES)}"
-        )
-    return cast(DType, dtype)
-
-
-def _only(path: Path, histories: list[History], id: str) -> History:
-    """The one session of a file, called ``id``."""
-    if len(histories) != 1:
-        raise InvalidInputError(
-            f"{path} holds {len(histories)} sessions: they cannot all be called {id!r}"
-        )
-    return replace(histories[0], session=id)

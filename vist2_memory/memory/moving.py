@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vist2_memory.errors import ConflictError, InvalidInputError
 from vist2_memory.memory.carrying import Cut, copy_tensors
 from vist2_memory.store.base import Scope, Store
+from vist2_memory.store.joined import JoinedStore
 from vist2_memory.store.sealed import SealedStore
 from vist2_memory.types import Message
 
@@ -112,4 +113,7 @@ def _check_apart(source: Store, target: Store, scope: Scope) -> None:
 
 
 def _bare(store: Store) -> Store:
-    return store.bare if isinstance(store, SealedStore) else store
+    """Where the log of ``store`` lies, without its keys."""
+    if isinstance(store, SealedStore):
+        return _bare(store.bare)
+    return _bare(store.log) if isinstance(store, JoinedStore) else store

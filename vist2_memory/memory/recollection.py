@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import CodecError, InvalidInputError, StoreError
+from vist2_memory.memory.behind import WriteBehind
+from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.store.sealed import SealedStore
@@ -33,58 +35,117 @@ class Recollection:
     encode_s: float = 0.0
 
 
-def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
-    """The visual tokens of ``chunks``, in order; those that were missing are stored.
+class Tensors:
+    """The visual tokens of one memory: used lately, else in the store, else encoded again.
 
-    An engine without a model has none to make.
+    ``lately`` and ``behind`` may be left out: then all is read from and written to the store while
+    the caller waits.
     """
-    if not chunks or not engine.spec.answers:
-        return Recollection(())
-    started = time.perf_counter()
-    known, degraded = _read(store, engine, scope, chunks)
-    cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
-    loaded = time.perf_counter()
-    missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
-    fresh = engine.encode(missing)
-    encoded = time.perf_counter()
-    degraded += remember(store, engine, scope, fresh)
-    known.update((tokens.chunk_id, tokens) for tokens in fresh)
-    return Recollection(
-        visual=tuple(known[chunk.id] for chunk in chunks),
-        cached_visual_tokens=cached,
-        degraded=tuple(degraded),
-        load_s=loaded - started,
-        encode_s=encoded - loaded,
-    )
 
+    def __init__(
+        self, store: Store, lately: LatelyUsed | None = None, behind: WriteBehind | None = None
+    ) -> None:
+        self._store = store
+        self._lately = lately or LatelyUsed(0)
+        self._behind = behind
 
-def prepare(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> None:
-    """See that the visual tokens of ``chunks`` are stored, holding those of a few at a time."""
-    for start in range(0, len(chunks), _PREPARED):
-        recollect(store, engine, scope, chunks[start : start + _PREPARED])
+    def recollect(self, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
+        """The visual tokens of ``chunks``, in order; those that were missing are stored.
 
+        An engine without a model has none to make.
+        """
+        found = self._recollect(engine, scope, chunks)
+        return replace(found, degraded=(*found.degraded, *self._notes(scope)))
 
-def carry_over(
-    store: Store, engine: Engine, source: Scope, target: Scope, chunks: Sequence[Chunk]
-) -> None:
-    """Store the visual tokens of ``chunks`` of one scope under another, bound to that one."""
-    for start in range(0, len(chunks), _PREPARED):
-        found = recollect(store, engine, source, chunks[start : start + _PREPARED])
-        remember(store, engine, target, found.visual)
+    def carry_over(
+        self, engine: Engine, source: Scope, target: Scope, chunks: Sequence[Chunk]
+    ) -> None:
+        """Store the visual tokens of ``chunks`` of one scope under another, bound to that one."""
+        for start in range(0, len(chunks), _PREPARED):
+            found = self._recollect(engine, source, chunks[start : start + _PREPARED])
+            self.remember(engine, target, found.visual)
 
+    def prepare(self, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> None:
+        """See that the visual tokens of ``chunks`` are stored, holding those of a few at a time."""
+        for start in range(0, len(chunks), _PREPARED):
+            self._recollect(engine, scope, chunks[start : start + _PREPARED])
 
-def remember(
-    store: Store, engine: Engine, scope: Scope, tokens: Sequence[VisualTokens]
-) -> list[str]:
-    """Put visual tokens into the store; what went wrong, in words. They are only a cache."""
-    if not tokens:
-        return []
-    try:
+    def remember(self, engine: Engine, scope: Scope, tokens: Sequence[VisualTokens]) -> list[str]:
+        """Keep visual tokens that others hold too; what went wrong of late, in words."""
+        own = [replace(item, values=item.values.copy()) for item in tokens]
+        return self._keep(engine, scope, own) + self._notes(scope)
+
+    def forget(self, scope: Scope) -> None:
+        """Hold nothing of ``scope``, and write nothing of it that still waits: it was deleted."""
+        if self._behind is not None:
+            self._behind.forget(scope)
+        self._lately.forget(scope)
+
+    def flush(self, scope: Scope | None = None) -> None:
+        """Wait until visual tokens, all or those of ``scope``, are written or have failed to be."""
+        if self._behind is not None:
+            self._behind.flush(scope)
+
+    def _recollect(self, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
+        if not chunks or not engine.spec.answers:
+            return Recollection(())
+        started = time.perf_counter()
+        known, degraded = self._find(engine.spec.fingerprint, scope, chunks)
+        cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
+        loaded = time.perf_counter()
+        missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
+        fresh = engine.encode(missing)
+        encoded = time.perf_counter()
+        degraded += self._keep(engine, scope, fresh)
+        known.update((tokens.chunk_id, tokens) for tokens in fresh)
+        return Recollection(
+            visual=tuple(known[chunk.id] for chunk in chunks),
+            cached_visual_tokens=cached,
+            degraded=tuple(degraded),
+            load_s=loaded - started,
+            encode_s=encoded - loaded,
+        )
+
+    def _find(
+        self, fingerprint: str, scope: Scope, chunks: Sequence[Chunk]
+    ) -> tuple[dict[str, VisualTokens], list[str]]:
+        """The good tensors by chunk id, and what was refused or out of reach."""
+        ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+        known = self._lately.get(scope, fingerprint, ids)
+        if self._store.ttl and self._behind is not None:
+            due = self._lately.unused_since(scope, fingerprint, known, self._store.ttl / 10)
+            if due:
+                self._behind.touch(scope, fingerprint, due)
+        rest = [chunk_id for chunk_id in ids if chunk_id not in known]
+        if not rest:
+            return known, []
+        read, degraded = _read(self._store, fingerprint, scope, rest)
+        self._lately.put(scope, read.values())
+        return known | read, degraded
+
+    def _keep(self, engine: Engine, scope: Scope, tokens: Sequence[VisualTokens]) -> list[str]:
+        """Put visual tokens into the store; what went wrong, in words. They are only a cache."""
+        if not tokens:
+            return []
+        fingerprint = engine.spec.fingerprint
         data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
-        store.put_many(scope, engine.spec.fingerprint, data)
-    except StoreError as error:
-        return [f"visual tokens were not cached: {error}"]
-    return []
+        self._lately.put(scope, tokens)
+        if self._behind is not None:
+            self._behind.put(scope, fingerprint, data)
+            return []
+        try:
+            self._store.put_many(scope, fingerprint, data)
+        except StoreError as error:
+            return [f"visual tokens were not cached: {error}"]
+        return []
+
+    def _notes(self, scope: Scope) -> list[str]:
+        return [] if self._behind is None else self._behind.notes(scope)
+
+
+def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
+    """`Tensors.recollect` out of ``store`` itself."""
+    return Tensors(store).recollect(engine, scope, chunks)
 
 
 def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
@@ -105,11 +166,9 @@ def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) 
 
 
 def _read(
-    store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]
+    store: Store, fingerprint: str, scope: Scope, ids: Sequence[str]
 ) -> tuple[dict[str, VisualTokens], list[str]]:
-    """The good tensors by chunk id, and what was refused or out of reach."""
-    fingerprint = engine.spec.fingerprint
-    ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+    """The good tensors in the store by chunk id, and what was refused or out of reach."""
     try:
         stored = store.get_many(scope, fingerprint, ids)
     except StoreError as error:

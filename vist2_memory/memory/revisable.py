@@ -12,10 +12,15 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vist2_memory.errors import ConflictError, InvalidInputError, QuotaExceededError
+from vist2_memory.errors import (
+    AnswerNotLoggedError,
+    ConflictError,
+    InvalidInputError,
+    QuotaExceededError,
+    StoreError,
+)
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import carry_over, prepare, remember
 from vist2_memory.memory.revisions import Made, last_question, place_of, turn_at
 from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.streams import from_thread
@@ -145,14 +150,14 @@ class Revisable:
     def _answer_again(
         self, id: str, include: Sequence[Collection], params: GenerationParams
     ) -> Iterator[GenerationEvent]:
-        store, engine = self._memory.store, self._memory.engine
+        tensors, engine = self._memory.tensors, self._memory.engine
         with self._log.lock:
             state = self._log.refresh()
             messages = state.messages
             at = place_of(messages, id, self.scope.name)
             question, old = messages[at], [p for p in turn_at(messages, at) if p > at]
             before = state.of(messages[: old[0] if old else len(messages)])
-            assembled = assemble(store, engine, self.scope, before, include)
+            assembled = assemble(tensors, engine, self.scope, before, include)
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()
@@ -193,16 +198,24 @@ class Revisable:
             kept.insert(places[0] if places else len(messages), answer)
             return kept
 
-        store, engine = self._memory.store, self._memory.engine
+        tensors, engine = self._memory.tensors, self._memory.engine
         with self._log.lock:
             try:
-                new = {chunk.id: chunk for chunk in self._log.revise(change, made)}
+                revised = self._log.revise(change, made)
             except QuotaExceededError as error:
                 return [f"the answer was not logged: {error}"]
+            except StoreError as error:
+                raise AnswerNotLoggedError(
+                    f"session {self.scope.name!r}: the new answer could not be logged (it is this "
+                    f"error's .text), the old one stands: {error}",
+                    text=answer.text,
+                    turn=answer.turn,
+                ) from error
+            new = {chunk.id: chunk for chunk in revised}
             of_new = [tokens for tokens in visual if tokens.chunk_id in new]
-            notes += remember(store, engine, self.scope, of_new)
+            notes += tensors.remember(engine, self.scope, of_new)
             cached = {tokens.chunk_id for tokens in of_new}
-            prepare(store, engine, self.scope, [c for c in new.values() if c.id not in cached])
+            tensors.prepare(engine, self.scope, [c for c in new.values() if c.id not in cached])
         return notes
 
     def branch(self, new_id: str, at: str | None = None) -> Session:
@@ -222,13 +235,14 @@ class Revisable:
         if at is not None:
             messages = messages[: place_of(messages, at, self.scope.name) + 1]
         session = self._memory.session(new_id)
-        store, engine = self._memory.store, self._memory.engine
+        store = self._memory.store
         taken = f"session {new_id!r} exists already: delete it, or branch under another id"
         if store.count(session.scope):
             raise ConflictError(taken)
         if store.append(session.scope, messages, expected=0) != len(messages):
             raise ConflictError(taken)
-        carry_over(store, engine, self.scope, session.scope, state.of(messages).chunks)
+        chunks = state.of(messages).chunks
+        self._memory.tensors.carry_over(self._memory.engine, self.scope, session.scope, chunks)
         return session
 
     def search(self, text: str, *, limit: int = 20) -> list[Found]:
@@ -279,5 +293,5 @@ class Revisable:
         """Change the log, and draw, encode and cache what is new then."""
         with self._log.lock:
             new = self._log.revise(change)
-            prepare(self._memory.store, self._memory.engine, self.scope, new)
+            self._memory.tensors.prepare(self._memory.engine, self.scope, new)
             return self._log.refresh()

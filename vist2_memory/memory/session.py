@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.engine.pages import PageEngine
-from vist2_memory.errors import ConflictError, ModelError, QuotaExceededError
+from vist2_memory.errors import ConflictError, ModelError
 from vist2_memory.memory.carrying import read_good
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble, check_answers, check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
-from vist2_memory.memory.recollection import prepare, remember, reseal
+from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
-from vist2_memory.memory.revisions import asked
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_role, check_text
 from vist2_memory.store.base import Deleted, Scope
@@ -46,7 +45,8 @@ class Session(Revisable):
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
         self._memory = memory
         self.scope = scope
-        self._log = SessionLog(memory.store, lambda: memory.engine, scope)
+        tensors, outbox = memory.tensors, memory.outbox
+        self._log = SessionLog(memory.store, lambda: memory.engine, scope, tensors, outbox)
 
     @property
     def id(self) -> str:
@@ -96,7 +96,7 @@ class Session(Revisable):
             self._check_pinned(message)
             stored = self._log.append(message)
             new = self._log.refresh().chunks[-len(stored.cuts) :] if stored.cuts else []
-            prepare(self._memory.store, self._memory.engine, self.scope, new)
+            self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
     def ask(
@@ -125,9 +125,11 @@ class Session(Revisable):
         """Like :meth:`ask`, as events: text as it comes, folds as they happen, ``Finished`` last.
 
         The question is in the log before generation starts, the answer before ``Finished`` is given
-        out. Closing the iterator early leaves the question unanswered. ``turn`` makes a retry
-        idempotent: a question that was logged is not logged again, and one that was answered is
-        answered with the stored text. Raises what :meth:`add` raises.
+        out; or it is in the outbox then, which ``Finished.degraded`` says. Closing the iterator
+        early leaves the question unanswered. ``turn`` makes a retry idempotent: a question that was
+        logged is not logged again, and one that was answered is answered with the stored text.
+        Raises what :meth:`add` raises, and ``AnswerNotLoggedError``, which has the text, when
+        neither the store nor an outbox took the answer.
         """
         check_text(question, "question")
         check_answers(self._memory.engine)
@@ -143,19 +145,21 @@ class Session(Revisable):
         payload: Mapping[str, Any] | None,
     ) -> Iterator[GenerationEvent]:
         with self._log.lock:
+            self._log.settle()
             answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
             if answered is None:
-                store, engine = self._memory.store, self._memory.engine
-                assembled = assemble(store, engine, self.scope, state, include)
+                tensors, engine = self._memory.tensors, self._memory.engine
+                assembled = assemble(tensors, engine, self.scope, state, include)
             start, seen = state.tail_start, state.seen
+            opened = next(m for m in state.messages[::-1] if m.turn == turn and m.role == "user")
         if answered is not None:
             yield Finished(answered.text, "stop", degraded=("answered from the log",))
             return
         folded: list[ChunkFolded] = []
         for event in self._memory.engine.generate(assembled.context, params):
             if isinstance(event, Finished):
-                yield assembled.finish(event, self._close_turn(turn, event, folded, seen))
+                yield assembled.finish(event, self._close_turn(opened, event, folded, seen))
                 return
             if isinstance(event, ChunkFolded):
                 event = replace(event, chunk=replace(event.chunk, start=start))
@@ -181,7 +185,7 @@ class Session(Revisable):
             return deliver(engine, self._log.refresh(), shelf, room or Room())
 
     def delete(self) -> Deleted:
-        """Delete the session, log and tensors; what was deleted, in counts."""
+        """Delete the session, log, tensors and what the outbox has of it; in counts."""
         return self._log.delete()
 
     def reseal(self) -> int:
@@ -203,6 +207,7 @@ class Session(Revisable):
         messages = self.messages()
         exported = None
         if tensors:
+            self._memory.flush()
             fingerprint = self._memory.engine.spec.fingerprint
             ids = sorted({chunk.id for chunk in self.chunks()})
             data = read_good(self._memory.store, self.scope, fingerprint, ids)
@@ -233,20 +238,33 @@ class Session(Revisable):
         return await asyncio.to_thread(self.deliver, **options)
 
     async def amessages(self) -> list[Message]:
-        """:meth:`messages`, without blocking the event loop."""
-        return await asyncio.to_thread(self.messages)
+        """:meth:`messages`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.messages)
+        return await self._memory.async_store.read(self.scope)
 
     async def adelete(self) -> Deleted:
-        """:meth:`delete`, without blocking the event loop."""
-        return await asyncio.to_thread(self.delete)
+        """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            return await asyncio.to_thread(self.delete)
+        deleted = await self._memory.async_store.delete(self.scope)
+        if not self._log.forget(wait=False):  # a call in another thread is under way
+            await asyncio.to_thread(self._log.forget)
+        return deleted
 
     async def areseal(self) -> int:
         """:meth:`reseal`, without blocking the event loop."""
         return await asyncio.to_thread(self.reseal)
 
     async def aexport(self, path: Path | str, *, tensors: bool = False) -> int:
-        """:meth:`export`, without blocking the event loop."""
-        return await asyncio.to_thread(self.export, path, tensors=tensors)
+        """:meth:`export`, without blocking the event loop; without tensors only the file is written
+        in a thread.
+        """
+        if tensors:
+            return await asyncio.to_thread(self.export, path, tensors=True)
+        messages = await self.amessages()
+        await asyncio.to_thread(write_export, Path(path), self.id, messages, None)
+        return len(messages)
 
     # Within
 
@@ -275,23 +293,22 @@ class Session(Revisable):
         return answered
 
     def _close_turn(
-        self, turn: str, end: Finished, folded: list[ChunkFolded], seen: tuple[int, int]
+        self,
+        question: Message,
+        end: Finished,
+        folded: list[ChunkFolded],
+        seen: tuple[int, int],
     ) -> list[str]:
         """Log the answer, cache what was folded; what was out of the ordinary, in words."""
         ends = [event.chunk.start + len(event.chunk.text) for event in folded]
         role: Role = "assistant"
-        answer = Message(role, end.text, id=f"{turn}:a", turn=turn, time=time.time())
+        id, turn = f"{question.turn}:a", question.turn
+        answer = Message(role, end.text, id=id, turn=turn, time=time.time())
         with self._log.lock:
-            try:
-                self._log.append(answer, ends, seen, answers=True)
-            except ConflictError:
-                messages = self._log.refresh().messages
-                if not asked(messages, turn):
-                    return ["the question was taken back meanwhile; this answer was not logged"]
-                if not any(message.id == answer.id for message in messages):
-                    raise
-                return ["another answer to this turn was logged first; this one was not"]
-            except QuotaExceededError as error:
-                return [f"the answer was not logged: {error}"]
-        visual = [event.visual for event in folded]
-        return remember(self._memory.store, self._memory.engine, self.scope, visual)
+            logged, degraded = self._log.close_turn(question, answer, ends, seen)
+            if logged and not degraded:
+                # Under the lock, and only what the log has: what was deleted stays deleted.
+                there = {chunk.id for chunk in self._log.refresh().chunks}
+                visual = [event.visual for event in folded if event.chunk.id in there]
+                degraded = self._memory.tensors.remember(self._memory.engine, self.scope, visual)
+        return degraded + self._log.asides()

@@ -15,7 +15,10 @@ A path is taken as it is written, without percent-decoding. More on Redis URLs a
 
 from __future__ import annotations
 
+import asyncio
+
 from vist2_memory.errors import StoreURLError
+from vist2_memory.store.asynchronous import AsyncStore, asynchronous
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -23,23 +26,29 @@ from vist2_memory.store.base import (
     Quota,
     Scope,
     ScopeInfo,
+    Snapshot,
     Store,
     StoreUsage,
     TokenStore,
 )
+from vist2_memory.store.joined import JoinedStore
 from vist2_memory.store.memory import InMemoryStore
 
 __all__ = [
+    "AsyncStore",
     "Deleted",
     "InMemoryStore",
+    "JoinedStore",
     "Kind",
     "MemoryStore",
     "Quota",
     "Scope",
     "ScopeInfo",
+    "Snapshot",
     "Store",
     "StoreUsage",
     "TokenStore",
+    "open_async_store",
     "open_store",
 ]
 
@@ -48,8 +57,10 @@ _MANY = tuple(f"{scheme}+{kind}" for scheme in _REDIS[:2] for kind in ("sentinel
 _SCHEMES = "memory://, sqlite:///file.db, redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
 
 
-def open_store(url: str, *, ttl: int | None = None) -> Store:
+def open_store(url: str, *, ttl: int | None = None, away: bool = False) -> Store:
     """The store at ``url``, ready to use. ``ttl``: seconds after its last use that a scope is kept.
+
+    ``away``: a server that does not answer now is only warned of (`StoreWarning`).
 
     Raises `StoreURLError` for a URL that names no store, `StoreUnavailableError` if it cannot be
     reached, opened or written, `StoreFormatError` if it is a file of another program, and
@@ -72,8 +83,25 @@ def open_store(url: str, *, ttl: int | None = None) -> Store:
     if scheme in (*_REDIS, *_MANY):
         from vist2_memory.store.redis import RedisStore
 
-        return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl)
+        return RedisStore.from_url(f"{scheme}://{rest}", ttl=ttl, away=away)
     raise StoreURLError(f"unknown store scheme {scheme!r}: one of {_SCHEMES}")
+
+
+async def open_async_store(url: str, *, ttl: int | None = None) -> AsyncStore:
+    """The store at ``url`` for event loops; all else as `open_store`.
+
+    Redis is asked without threads. A SQLite file is read and written in threads: its library waits.
+    """
+    if url.partition("://")[0].lower() in (*_REDIS, *_MANY):
+        from vist2_memory.store.redis import AsyncRedisStore
+
+        return await AsyncRedisStore.from_url(_lowered(url), ttl=ttl)
+    return asynchronous(await asyncio.to_thread(open_store, url, ttl=ttl))
+
+
+def _lowered(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme.lower() + separator + rest
 
 
 def _sqlite_path(rest: str) -> str:

@@ -18,11 +18,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 from urllib.parse import quote, unquote
 
 from vist2_memory.errors import InvalidScopeError
 from vist2_memory.types import Message
+
+if TYPE_CHECKING:
+    from vist2_memory.store.asynchronous import AsyncStore
 
 Kind: TypeAlias = Literal["session", "collection"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -33,6 +36,8 @@ MAX_NAME_BYTES = 1024
 
 def quoted(part: str) -> str:
     """``part`` in the characters A-Z a-z 0-9 . _ - and %, reversible, no two parts alike."""
+    if part.isascii() and part.isalnum():
+        return part
     return quote(part, safe="", encoding="utf-8", errors="strict").replace("~", "%7E")
 
 
@@ -52,6 +57,13 @@ def validated_name(what: str, value: str) -> str:
             f"{what} is {found}: 1 to {MAX_NAME_BYTES} bytes of UTF-8 are allowed"
         )
     return value
+
+
+def validated_ttl(ttl: int | None) -> int | None:
+    """``ttl``, if a scope can be kept for so many seconds; raises `ValueError` otherwise."""
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
+        raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
+    return ttl
 
 
 def validated_after(after: int) -> int:
@@ -159,11 +171,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model."""
+    """What a deletion took away. ``chunks``: chunks with a tensor; ``tensors``: of any model.
+
+    ``outbox``: answers that were kept on this machine for it.
+    """
 
     messages: int = 0
     chunks: int = 0
     tensors: int = 0
+    outbox: int = 0
 
 
 class Refused(bytes):
@@ -309,14 +325,10 @@ class TokenStore(ABC):
         return (chunk_id,)
 
 
-class Store(MemoryStore, TokenStore):
-    """Log and cache in one place. ``ttl``: seconds after its last use that a scope is kept."""
+class Limited:
+    """What is written through a store keeps to the quotas that were set there."""
 
-    def __init__(self, *, ttl: int | None = None) -> None:
-        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1):
-            raise ValueError(f"ttl={ttl!r} is not allowed: whole seconds, at least 1, or None")
-        self.ttl = ttl
-        self._quotas: dict[str, Quota] = {}
+    _quotas: dict[str, Quota]
 
     def limit(self, namespace: str, quota: Quota | None) -> None:
         """What is appended to ``namespace`` through this store keeps to ``quota`` from now on."""
@@ -330,9 +342,49 @@ class Store(MemoryStore, TokenStore):
         """What `limit` set."""
         return self._quotas.get(namespace)
 
+
+class Store(MemoryStore, TokenStore, Limited):
+    """Log and cache in one place. ``ttl``: seconds after its last use that a scope is kept."""
+
+    def __init__(self, *, ttl: int | None = None) -> None:
+        self.ttl = validated_ttl(ttl)
+        self._quotas = {}
+
+    def asynchronous(self) -> AsyncStore | None:
+        """The same store for event loops, without threads and closed with this one, if it can."""
+        return None
+
     @abstractmethod
     def describe(self) -> str:
         """The store's URL, without user and password."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from others: the same for all that open it by the same URL."""
+        return self.describe()
+
+    def seal(self, scope: Scope, data: bytes) -> bytes:
+        """``data`` as it may lie on this machine until the store takes it; as it is, unless the
+        store hides what it keeps."""
+        return data
+
+    def unseal(self, scope: Scope, data: bytes) -> bytes:
+        """What `seal` was given; raises `StoreError` for data that it did not make."""
+        return data
+
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        """Count as a use of the scope and of these tensors: what expires then ends later.
+
+        Reading is a use; a store that can do with less overrides this.
+        """
+        self.get_many(scope, fingerprint, chunk_ids)
+
+    def eviction(self) -> str | None:
+        """How this place may lose a log by itself, in words with what to do; None if it does not.
+
+        Asks the server, where there is one.
+        """
+        return None
 
     def __enter__(self) -> Self:
         return self

@@ -66,7 +66,7 @@ class TensorFormat:
         if self.dtype == "int8":
             stored = _quantised(exact, self.layers)
         elif self.dtype == "bfloat16":
-            bits = exact.view(np.uint32)
+            bits: npt.NDArray[Any] = exact.view(np.uint32)
             bits = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
             stored = {"values": bits.astype("<u2")}
         else:
@@ -86,7 +86,8 @@ def widened(stored: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     """
     values = stored["values"]
     if values.dtype.kind == "u":
-        return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
+        bits: npt.NDArray[Any] = np.left_shift(values, 16, dtype=np.uint32)
+        return bits.view(np.float32)
     if values.dtype.kind == "f":
         return values
     scales = stored["scales"]

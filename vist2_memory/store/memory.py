@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vist2_memory.errors import ConflictError, InvalidMessageError, StoreUnavailableError
+from vist2_memory.store.asynchronous import Adapted, AsyncStore
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -63,6 +65,10 @@ class InMemoryStore(Store):
         self._shelves: dict[Scope, _Shelf] = {}
         self._lock = threading.RLock()
         self._closed = False
+        self._identity = f"memory://#{uuid.uuid4().hex}"
+
+    def asynchronous(self) -> AsyncStore:
+        return Adapted(self)
 
     def append(
         self,
@@ -218,8 +224,16 @@ class InMemoryStore(Store):
                 found.setdefault(fingerprint, []).append(chunk)
             return found
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        with self._lock:
+            self._find(scope)
+
     def describe(self) -> str:
         return "memory://"
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     def _new(self, scope: Scope) -> _Shelf:
         now = self._clock()

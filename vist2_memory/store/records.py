@@ -200,7 +200,8 @@ def _to_record(message: Message) -> Record:
         )
     try:
         data = _dumped(entry)
-        content = {name: entry[name] for name in ("role", "turn", "text", "seal") if name in entry}
+        compared = [name for name in ("role", "turn", "text", "seal") if name in entry]
+        content: dict[str, Any] = {name: entry[name] for name in compared}
         # Through JSON once: keys are strings then, so that they can be sorted.
         content["payload"] = json.loads(_dumped(entry["payload"]))
         digest = blake2b(_dumped(content, sort_keys=True), digest_size=16).hexdigest()

@@ -58,6 +58,9 @@ from vist2_memory.types import Message
 KEY_VARIABLE = "VIST2_STORE_KEY"
 ENCRYPTION_VARIABLE = "VIST2_ENCRYPTION_KEYS"
 
+_OUTBOX = b"outbox"
+"""The place that answers are sealed for which wait on this machine."""
+
 _ATTEMPTS = 60
 """How often an append is tried again after another writer came first."""
 
@@ -210,8 +213,7 @@ class SealedStore(Store):
         self._inner.put_many(scope, fingerprint, sealed)
 
     def drop_many(self, scope: Scope, fingerprint: str, chunk_ids: Sequence[str]) -> int:
-        names = [name for chunk in chunk_ids for name in self.listed_as(scope, chunk)]
-        return self._inner.drop_many(scope, fingerprint, [str(name) for name in names])
+        return self._inner.drop_many(scope, fingerprint, self._names(scope, chunk_ids))
 
     def tensor_ids(self, scope: Scope) -> dict[str, list[str]]:
         """The chunk ids, or, where they are hidden, a `HiddenName` for each tensor."""
@@ -226,6 +228,12 @@ class SealedStore(Store):
             return (chunk_id,)
         return tuple(self._seal.names(scope, chunk_id))
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        self._inner.touch(scope, fingerprint, self._names(scope, chunk_ids))
+
+    def eviction(self) -> str | None:
+        return self._inner.eviction()
+
     def describe(self) -> str:
         return self._inner.describe()
 
@@ -237,6 +245,16 @@ class SealedStore(Store):
     def bare(self) -> Store:
         """The store that keeps what is sealed here."""
         return self._inner.bare if isinstance(self._inner, SealedStore) else self._inner
+
+    @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    def seal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.close(scope, _OUTBOX, data)
+
+    def unseal(self, scope: Scope, data: bytes) -> bytes:
+        return self._seal.open(scope, _OUTBOX, data)
 
     def reseal(self, scope: Scope) -> int:
         """Seal the log anew under the newest key, in one step; how many were under an older one.
@@ -264,6 +282,10 @@ class SealedStore(Store):
         self._inner.drop_many(scope, fingerprint, older)
 
     # ------------------------------------------------------------------------------ inside
+
+    def _names(self, scope: Scope, chunk_ids: Sequence[str]) -> list[str]:
+        """All names that tensors of these chunks may have in the inner store."""
+        return [str(name) for chunk in chunk_ids for name in self.listed_as(scope, chunk)]
 
     def _renamed(self, messages: Sequence[Message]) -> bool:
         """Whether a message may be in the log under the name that an older key gave it."""

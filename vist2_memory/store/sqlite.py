@@ -264,8 +264,16 @@ class SQLiteStore(Store):
                 found.setdefault(fingerprint, []).append(chunk)
         return found
 
+    def touch(self, scope: Scope, fingerprint: str = "", chunk_ids: Sequence[str] = ()) -> None:
+        with self._transaction(self._reading):
+            self._find(scope)
+
     def describe(self) -> str:
         return f"sqlite:///{self._path}"
+
+    @property
+    def identity(self) -> str:
+        return f"sqlite:///{self._path.resolve()}"
 
     # ------------------------------------------------------------------------------ inside
 

@@ -14,16 +14,19 @@ earlier releases refuse it. One of a later version is refused. What counts for q
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
+from vist2_memory.store.files import make_private, turn_into_wal
 from vist2_memory.store.sqlite_usage import install
 
 APPLICATION_ID = 0x56495354
 """``VIST``: says in the file's header whose it is."""
 SCHEMA_VERSION = 2
+
+_PATIENCE = 10.0
+"""Seconds to wait for others that make the same file."""
 
 _SCHEMA = """
 CREATE TABLE scopes (
@@ -51,9 +54,9 @@ ALTER TABLE scopes ADD COLUMN token TEXT NOT NULL DEFAULT ''
 
 
 def create_file(path: Path) -> None:
-    """Conversations are private: the file is made before SQLite makes it readable to all."""
+    """Make the file if it is not there, readable by its owner only."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_private(path)
     except FileNotFoundError:
         raise StoreUnavailableError(
             f"{path} cannot be opened: there is no folder {path.parent}; create it first"
@@ -69,7 +72,7 @@ def set_up(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA {pragma}")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         _version(connection, path)  # never turn another program's file into WAL
-        connection.execute("PRAGMA journal_mode=WAL")
+        turn_into_wal(connection, _PATIENCE)
     connection.execute("BEGIN IMMEDIATE")
     version = _version(connection, path)
     while version < SCHEMA_VERSION:

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
+from vist2_memory.engine.views import tensor_of
 from vist2_memory.sketch.page import Page, PageGeometry
 from vist2_memory.types import VisualTokens
 
@@ -83,5 +83,4 @@ class Family(ABC):
 
     def features(self, page: VisualTokens) -> Tensor:
         """What was stored of ``page``, shape (visual tokens, width), where the model is."""
-        values = torch.from_numpy(np.require(page.values, requirements="W"))  # torch's demand
-        return values.to(device=self.model.device, dtype=self.model.dtype)
+        return tensor_of(page.values).to(device=self.model.device, dtype=self.model.dtype)

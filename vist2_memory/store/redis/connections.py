@@ -13,19 +13,16 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from vist2_memory.store.deadline import remaining
+from vist2_memory.store.redis.places import Place
 
 CONNECT_TIMEOUT = 2.0
 """Seconds for a connection to be made, within the deadline."""
 
-_REPLACED = {
-    "retry", "retry_on_error", "retry_on_timeout", "health_check_interval", "socket_timeout",
-    "socket_connect_timeout", "connection_pool", "himport_registry", "event_dispatcher",
-    "cache", "cache_config",
-}  # fmt: skip
-_OF_THEIR_POOL = ("maint_notifications_", "oss_cluster_", "orig_")
+
+READ_BYTES = 2**18
+"""How much is taken off a socket at once; tensors come by the megabyte."""
 
 
 class _TimedSocket:
@@ -71,32 +68,14 @@ class _Timed:
         return _TimedSocket(sock, self._patience)
 
 
-def timed_client(
-    settings: redis.ConnectionPool, patience: float, host: str = "", port: int = 0
-) -> redis.Redis:
-    """A client of our own that connects as ``settings`` do, to ``host`` if one is given."""
-    kind = settings.connection_class
-    if issubclass(kind, SentinelManagedConnection):  # we ask Sentinel ourselves
-        tls = issubclass(kind, SentinelManagedSSLConnection)
-        kind = redis.SSLConnection if tls else redis.Connection
-    if settings.connection_kwargs.get("decode_responses"):
-        raise ValueError(
-            "client was made with decode_responses=True and would damage tensors, which are "
-            "bytes: make it with decode_responses=False"
-        )
-    options = {
-        name: value
-        for name, value in settings.connection_kwargs.items()
-        if name not in _REPLACED and not name.startswith(_OF_THEIR_POOL)
-    }
-    if host:
-        options |= {"host": host, "port": port}
+def timed_client(place: Place) -> redis.Redis:
+    """A client of our own that connects to ``place``."""
     pool = redis.ConnectionPool(
-        connection_class=_timed(kind),
-        max_connections=settings.max_connections,
+        connection_class=_timed(place.settings.blocking),
+        max_connections=place.settings.limit,
         retry=Retry(NoBackoff(), 0),
-        patience=patience,
-        **options,
+        patience=place.settings.patience,
+        **{"socket_read_size": READ_BYTES} | place.options,
     )
     return redis.Redis(connection_pool=pool)
 

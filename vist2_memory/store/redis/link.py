@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import redis
 from redis.exceptions import (
@@ -31,9 +30,9 @@ from redis.exceptions import (
 from vist2_memory.errors import StoreFormatError, StoreUnavailableError
 from vist2_memory.store.breaker import Breaker
 from vist2_memory.store.deadline import deadline, remaining
-from vist2_memory.store.redis.servers import Servers, exchange
-
-Command: TypeAlias = tuple[Any, ...]
+from vist2_memory.store.redis.places import Place
+from vist2_memory.store.redis.requests import Command, Exchange, Sleep, Steps
+from vist2_memory.store.redis.servers import Servers
 
 _AWAY = (redis.ConnectionError, redis.TimeoutError, TimeoutError, ClusterDownError)
 """Nobody is there who could answer."""
@@ -42,26 +41,29 @@ _PASSING = (*_AWAY, TryAgainError, ReadOnlyError)
 
 
 class Link:
-    """To ``servers``, with ``seconds`` for each call."""
+    """To ``servers``, with ``seconds`` for each call. Threads and event loops share one.
+
+    ``closed``: no call goes on.
+    """
 
     def __init__(self, servers: Servers, seconds: float) -> None:
         self._servers, self._seconds = servers, seconds
         self._breakers: dict[str, Breaker] = {}
-        self._closed = False
+        self.closed = False
 
-    def check(self) -> None:
+    def check(self) -> Steps[None]:
         """Raise unless the servers answer now; one that still loads its data is waited for."""
         with deadline(self._seconds), self._translated():
             for pause in _pauses():
                 try:
-                    self._once("", [("PING",)], transaction=False)
+                    yield from self._once("", [("PING",)], transaction=False)
                     return
                 except BusyLoadingError:
                     if remaining() <= pause:
                         raise
-                    time.sleep(pause)
+                    yield Sleep(pause)
 
-    def run(self, key: str, *commands: Command, transaction: bool = False) -> list[Any]:
+    def run(self, key: str, *commands: Command, transaction: bool = False) -> Steps[list[Any]]:
         """The replies to ``commands``, all about keys in the slot of ``key``, in one round trip.
 
         ``transaction``: all are done or none, and nothing comes in between.
@@ -70,37 +72,38 @@ class Link:
             name = self._servers.name(key)
             breaker = self._breakers.setdefault(name, Breaker(f"Redis at {name}"))
             with breaker.guard(_opens):
-                return self._until_settled(key, commands, transaction)
+                return (yield from self._until_settled(key, commands, transaction))
 
-    def gather(self, keyed: Sequence[tuple[str, Command]]) -> list[Any]:
+    def gather(self, keyed: Sequence[tuple[str, Command]]) -> Steps[list[Any]]:
         """The reply to each command about its key, in one round trip to each server."""
         by_server: dict[str, list[int]] = {}
         for place, (key, _) in enumerate(keyed):
             by_server.setdefault(self._servers.name(key), []).append(place)
         replies: list[Any] = [None] * len(keyed)
         for places in by_server.values():
-            found = self.run(keyed[places[0]][0], *(keyed[place][1] for place in places))
+            commands = (keyed[place][1] for place in places)
+            found = yield from self.run(keyed[places[0]][0], *commands)
             for place, reply in zip(places, found, strict=True):
                 replies[place] = reply
         return replies
 
     def script(
         self, script: str, keys: Sequence[str], arguments: Sequence[Any], *, replicas: int = 0
-    ) -> Any:
+    ) -> Steps[Any]:
         """What the script returns, once ``replicas`` copies of the server have what it wrote."""
         call = (len(keys), *keys, *arguments)
         if not replicas:
             digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
             try:
-                return self.run(keys[0], ("EVALSHA", digest, *call))[0]
+                return (yield from self.run(keys[0], ("EVALSHA", digest, *call)))[0]
             except StoreUnavailableError as error:
                 if not isinstance(error.__cause__, redis.exceptions.NoScriptError):
                     raise
-            return self.run(keys[0], ("EVAL", script, *call))[0]
+            return (yield from self.run(keys[0], ("EVAL", script, *call)))[0]
         with deadline(self._seconds):
             # The server waits for half of what is left: then its answer still comes in time.
             wait = ("WAIT", replicas, max(1, int(remaining() * 500)))
-            found, copies = self.run(keys[0], ("EVAL", script, *call), wait)
+            found, copies = yield from self.run(keys[0], ("EVAL", script, *call), wait)
         if copies < replicas:
             raise StoreUnavailableError(
                 f"{self._servers.describe()}: {copies} of {replicas} replicas confirmed in time; "
@@ -113,11 +116,10 @@ class Link:
         where, pause = self._servers.describe(), self._pause()
         return f"{where} (not reached; tried again in {pause:.1f} s)" if pause else where
 
-    def close(self) -> None:
-        """Close all connections; a second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._servers.close()
+    @property
+    def identity(self) -> str:
+        """The URL without user and password."""
+        return self._servers.describe()
 
     # Within
 
@@ -125,52 +127,54 @@ class Link:
         """The longest time for which one of the servers is still left alone; 0 for none."""
         return max((breaker.open_for for breaker in list(self._breakers.values())), default=0.0)
 
-    def _until_settled(self, key: str, commands: Sequence[Command], transaction: bool) -> list[Any]:
+    def _until_settled(
+        self, key: str, commands: Sequence[Command], transaction: bool
+    ) -> Steps[list[Any]]:
         for pause in _pauses():
             try:
-                return self._once(key, commands, transaction)
+                return (yield from self._once(key, commands, transaction))
             except _PASSING as error:
                 if isinstance(error, AuthenticationError) or remaining() <= pause:
                     raise
-                self._servers.doubt()
-                time.sleep(pause)
+                yield from self._servers.doubt()
+                yield Sleep(pause)
         raise AssertionError("the pauses never end")
 
-    def _once(self, key: str, commands: Sequence[Command], transaction: bool) -> list[Any]:
-        client = self._servers.find(key)
+    def _once(self, key: str, commands: Sequence[Command], transaction: bool) -> Steps[list[Any]]:
+        place = yield from self._servers.find(key)
         if transaction:
-            return self._all_or_none(client, commands)
-        replies = exchange(client, commands)
-        for place, reply in enumerate(replies):
+            return (yield from self._all_or_none(place, commands))
+        replies = yield Exchange(place, commands)
+        for number, reply in enumerate(replies):
             if isinstance(reply, AskError):
                 # One by one: of keys that are being moved, some are there already and some not.
-                asking, there = self._follow(reply)
-                replies[place] = exchange(there, [*asking, commands[place]])[-1]
+                asking, there = yield from self._follow(reply)
+                [*_, replies[number]] = yield Exchange(there, [*asking, commands[number]])
         return _raised(replies)
 
-    def _all_or_none(self, client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    def _all_or_none(self, place: Place, commands: Sequence[Command]) -> Steps[list[Any]]:
         within = [("MULTI",), *commands, ("EXEC",)]
-        replies = exchange(client, within)
+        replies = yield Exchange(place, within)
         redirect = next((reply for reply in replies if isinstance(reply, AskError)), None)
         if redirect is not None:  # then nothing was done
-            asking, there = self._follow(redirect)
-            replies = exchange(there, [*asking, *within])
+            asking, there = yield from self._follow(redirect)
+            replies = yield Exchange(there, [*asking, *within])
         if isinstance(replies[-1], ExecAbortError):
             _raised(replies)
         return _raised(_raised(replies)[-1])
 
-    def _follow(self, error: AskError) -> tuple[list[Command], redis.Redis]:
+    def _follow(self, error: AskError) -> Steps[tuple[list[Command], Place]]:
         """Where a server sends on to, and what is to be said there first."""
         moved = isinstance(error, MovedError)
         if moved:
-            self._servers.doubt()
+            yield from self._servers.doubt()
         there = self._servers.at((error.host, error.port))
         return ([] if moved else [("ASKING",)]), there
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         where = self._servers.describe()
-        if self._closed:
+        if self.closed:
             raise StoreUnavailableError(f"{where} was closed: open it again")
         try:
             yield

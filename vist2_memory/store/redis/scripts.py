@@ -24,6 +24,8 @@ there after its first message: where another writer or a deletion came in betwee
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vist2_memory.store.base import Scope, quoted
 
 LAYOUT_VERSION = 2
@@ -42,12 +44,14 @@ def names_key(scope: Scope) -> str:
     return f"vist2:{{{scope.key}}}:tensors"
 
 
-def tensor_name(fingerprint: str, chunk_id: str) -> str:
-    return f"{quoted(fingerprint)}:{quoted(chunk_id)}"
+def tensor_names(fingerprint: str, chunk_ids: Iterable[str]) -> list[str]:
+    model = quoted(fingerprint)
+    return [f"{model}:{quoted(chunk_id)}" for chunk_id in chunk_ids]
 
 
-def tensor_key(scope: Scope, name: str) -> str:
-    return f"vist2:{{{scope.key}}}:t:{name}"
+def tensor_keys(scope: Scope, names: Iterable[str]) -> list[str]:
+    start = f"vist2:{{{scope.key}}}:t:"
+    return [start + name for name in names]
 
 
 def index_key(namespace: str) -> str:
@@ -261,7 +265,9 @@ LIST_TENSORS = (
 -- KEYS: the set of names, meta.  ARGV: ttl in ms (0: none), names to add.  The set never ends
 -- before what it names: it has the longest time to live of all, or none if one has none.
 local before = redis.call('PTTL', KEYS[1])
-for i = 2, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
+for i = 2, #ARGV, 4000 do
+  redis.call('SADD', KEYS[1], unpack(ARGV, i, math.min(i + 3999, #ARGV)))
+end
 local ttl = left(KEYS[2], ARGV[1])
 if ttl == 0 then redis.call('PERSIST', KEYS[1])
 elseif before ~= -1 and before < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end

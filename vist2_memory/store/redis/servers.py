@@ -9,80 +9,78 @@ and under the same deadline as everything else.
 from __future__ import annotations
 
 import random
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote
 
 import redis
 from redis.crc import key_slot
 
+from vist2_memory.store.redis.places import Place, Settings
+from vist2_memory.store.redis.requests import DropIdle, Exchange, Steps
+
 Address: TypeAlias = tuple[str, int]
-Connect: TypeAlias = Callable[[str, int], redis.Redis]
 
 
 class Servers(ABC):
-    """The servers of one store. Safe with several threads."""
+    """The servers of one store, all reached by ``settings``. Safe with several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     @abstractmethod
     def name(self, key: str) -> str:
         """Which server ``key`` is thought to be on, without asking; equal for equal servers."""
 
     @abstractmethod
-    def find(self, key: str) -> redis.Redis:
-        """The client of the server that holds ``key``; asks who it is where that is in doubt."""
+    def find(self, key: str) -> Steps[Place]:
+        """The server that holds ``key``; asks who it is where that is in doubt."""
+
+    def at(self, address: Address) -> Place:
+        """The server at ``address``, which another one has named."""
+        return Place(self.settings, *address)
 
     @abstractmethod
-    def at(self, address: Address) -> redis.Redis:
-        """The client of the server at ``address``, which another one has named."""
-
-    @abstractmethod
-    def doubt(self) -> None:
+    def doubt(self) -> Steps[None]:
         """What is known may be out of date: ask again before the next command."""
 
     @abstractmethod
     def describe(self) -> str:
         """The URL, without user and password."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Close all connections."""
-
 
 class OneServer(Servers):
     """A single server, or a proxy or name that stands for whoever is the master."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._place = Place(settings)
 
     def name(self, key: str) -> str:
         return self.describe()
 
-    def find(self, key: str) -> redis.Redis:
-        return self._client
+    def find(self, key: str) -> Steps[Place]:
+        yield from ()
+        return self._place
 
-    def at(self, address: Address) -> redis.Redis:
+    def at(self, address: Address) -> Place:
         raise redis.ResponseError(
             f"it is a node of a cluster and sends on to {address[0]}:{address[1]}: open it as "
             "redis+cluster://"
         )
 
-    def doubt(self) -> None:
-        self._client.connection_pool.disconnect(inuse_connections=False)
+    def doubt(self) -> Steps[None]:
+        yield DropIdle()
 
     def describe(self) -> str:
-        options = self._client.connection_pool.connection_kwargs
+        options = self.settings.options
         database = options.get("db") or 0
         if options.get("path"):
             return f"unix://{quote(str(options['path']))}?db={database}"
-        scheme = "rediss" if is_tls(self._client.connection_pool) else "redis"
+        scheme = "rediss" if self.settings.is_tls else "redis"
         host, port = options.get("host", "localhost"), options.get("port", 6379)
         return f"{scheme}://{host}:{port}/{database}"
-
-    def close(self) -> None:
-        self._client.connection_pool.disconnect()
 
 
 class SentinelServers(Servers):
@@ -93,22 +91,20 @@ class SentinelServers(Servers):
     """
 
     def __init__(
-        self, service: str, sentinels: Sequence[redis.Redis], connect: Connect, url: str
+        self, service: str, sentinels: Sequence[Place], settings: Settings, url: str
     ) -> None:
-        self._service, self._sentinels, self._connect = service, sentinels, connect
-        self._url = url
-        self._known: dict[Address, redis.Redis] = {}
+        super().__init__(settings)
+        self._service, self.sentinels, self._url = service, sentinels, url
         self._master: Address | None = None
-        self._lock = threading.Lock()
 
     def name(self, key: str) -> str:
         return self._url
 
-    def find(self, key: str) -> redis.Redis:
+    def find(self, key: str) -> Steps[Place]:
         address = self._master
         if address is None:
-            address = self._ask()
-            [role] = exchange(self.at(address), [("ROLE",)])
+            address = yield from self._ask()
+            [role] = yield Exchange(self.at(address), [("ROLE",)])
             if isinstance(role, Exception):
                 raise role
             if role[0] not in (b"master", "master"):
@@ -116,33 +112,19 @@ class SentinelServers(Servers):
             self._master = address
         return self.at(address)
 
-    def at(self, address: Address) -> redis.Redis:
-        with self._lock:
-            if address not in self._known:
-                self._known[address] = self._connect(*address)
-            return self._known[address]
-
-    def doubt(self) -> None:
+    def doubt(self) -> Steps[None]:
         self._master = None
-        with self._lock:
-            clients = list(self._known.values())
-        for client in clients:
-            client.connection_pool.disconnect(inuse_connections=False)
+        yield DropIdle()
 
     def describe(self) -> str:
         return self._url
 
-    def close(self) -> None:
-        for client in chain(self._sentinels, self._known.values()):
-            client.connection_pool.disconnect()
-
-    def _ask(self) -> Address:
+    def _ask(self) -> Steps[Address]:
         reasons = []
-        for sentinel in random.sample(self._sentinels, len(self._sentinels)):
+        for sentinel in random.sample(self.sentinels, len(self.sentinels)):
+            asking = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
             try:
-                [found] = exchange(
-                    sentinel, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)]
-                )
+                [found] = yield Exchange(sentinel, [asking])
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 reasons.append(str(error))
                 continue
@@ -162,57 +144,49 @@ class ClusterServers(Servers):
     def __init__(
         self,
         seeds: Iterable[Address],
-        connect: Connect,
+        settings: Settings,
         url: str,
         remap: Callable[[str, int], Address] = lambda host, port: (host, port),
     ) -> None:
-        self._seeds, self._connect, self._url, self._remap = list(seeds), connect, url, remap
-        self._known: dict[Address, redis.Redis] = {}
+        super().__init__(settings)
+        self._seeds, self._url, self._remap = list(seeds), url, remap
         self._slots: list[tuple[int, int, Address]] = []
         self._doubted = True
-        self._lock = threading.Lock()
 
     def name(self, key: str) -> str:
         address = self._owner(key)
         return f"{self._url} ({address[0]}:{address[1]})" if address else self._url
 
-    def find(self, key: str) -> redis.Redis:
+    def find(self, key: str) -> Steps[Place]:
         if self._doubted:
-            self._learn()
+            yield from self._learn()
         address = self._owner(key)
         if address is None:
             raise redis.exceptions.ClusterDownError(f"no node has slot {_slot(key)}")
         return self.at(address)
 
-    def at(self, address: Address) -> redis.Redis:
-        address = self._remap(*address)
-        with self._lock:
-            if address not in self._known:
-                self._known[address] = self._connect(*address)
-            return self._known[address]
+    def at(self, address: Address) -> Place:
+        return super().at(self._remap(*address))
 
-    def doubt(self) -> None:
+    def doubt(self) -> Steps[None]:
         self._doubted = True
+        yield from ()
 
     def describe(self) -> str:
         return self._url
-
-    def close(self) -> None:
-        for client in self._known.values():
-            client.connection_pool.disconnect()
 
     def _owner(self, key: str) -> Address | None:
         slot = _slot(key)
         return next((node for first, last, node in self._slots if first <= slot <= last), None)
 
-    def _learn(self) -> None:
+    def _learn(self) -> Steps[None]:
         """Ask the masters we know, then the seeds, until one answers."""
         masters = list(dict.fromkeys(node for _, _, node in self._slots))
         random.shuffle(masters)
         reasons = []
         for address in dict.fromkeys((*masters, *self._seeds)):
             try:
-                [found] = exchange(self.at(address), [("CLUSTER", "SLOTS")])
+                [found] = yield Exchange(self.at(address), [("CLUSTER", "SLOTS")])
             except redis.AuthenticationError:
                 raise
             except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -228,18 +202,6 @@ class ClusterServers(Servers):
             self._doubted = False
             return
         raise redis.ConnectionError(f"no node of the cluster answers ({'; '.join(reasons)})")
-
-
-def exchange(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """The replies to ``commands``, sent in one round trip; errors of the server are among them."""
-    with client.pipeline(transaction=False) as pipe:
-        for command in commands:
-            pipe.execute_command(*command)
-        return list(pipe.execute(raise_on_error=False))
-
-
-def is_tls(pool: redis.ConnectionPool) -> bool:
-    return issubclass(pool.connection_class, redis.SSLConnection)
 
 
 def text(value: bytes | str | None) -> str:

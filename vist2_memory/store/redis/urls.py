@@ -18,19 +18,19 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 import redis
+import redis.asyncio
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.cluster import RedisCluster
 from redis.sentinel import SentinelConnectionPool
 
 from vist2_memory.errors import StoreURLError
-from vist2_memory.store.redis.connections import timed_client
+from vist2_memory.store.redis.places import Place, Settings
 from vist2_memory.store.redis.servers import (
     Address,
     ClusterServers,
-    Connect,
     OneServer,
     SentinelServers,
     Servers,
-    is_tls,
 )
 
 FORMS = {
@@ -47,13 +47,21 @@ _SHARE = 3
 """Where another server can take over, a silent one is given this part of the deadline."""
 
 
+def split_options(url: str) -> tuple[str, dict[str, str]]:
+    """The URL for redis-py, and the options that are ours."""
+    place, _, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
+    theirs = [(name, value) for name, value in pairs if name not in ours]
+    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours
+
+
 def servers_of_url(url: str, deadline: float) -> Servers:
     """Connects to nobody yet. Raises `ValueError` or `StoreURLError` for a URL of no known form."""
     scheme, _, rest = url.partition("://")
     base, _, kind = scheme.partition("+")
     if not kind:
-        settings = redis.ConnectionPool.from_url(url)
-        return OneServer(timed_client(settings, _patience(settings, deadline)))
+        return OneServer(Settings.of(redis.ConnectionPool.from_url(url), deadline))
     rest, _, query = rest.partition("?")
     places, _, path = rest.partition("/")
     user, at, hosts = places.rpartition("@")
@@ -64,74 +72,74 @@ def servers_of_url(url: str, deadline: float) -> Servers:
         for name in ("username", "password")
         if f"sentinel_{name}" in options
     }
-    settings = redis.ConnectionPool.from_url(f"{base}://{user}{at}-/0?{urlencode(options)}")
-    patience = _patience(settings, deadline / _SHARE)
+    pool = redis.ConnectionPool.from_url(f"{base}://{user}{at}-/0?{urlencode(options)}")
     named = f"{scheme}://{','.join(_written(address) for address in addresses)}"
     if kind == "cluster":
         if path.strip("/") not in ("", "0"):
             raise StoreURLError(f"a cluster has no databases: {named}, without /{path}")
-        return ClusterServers(addresses, _connecting(settings, patience), named)
+        return ClusterServers(addresses, Settings.of(pool, deadline / _SHARE), named)
     service, _, database = path.partition("/")
     if not service or not (database or "0").isdigit():
         raise StoreURLError(f"a Sentinel URL names the master: {named}/name/0")
-    settings.connection_kwargs["db"] = int(database or 0)
+    pool.connection_kwargs["db"] = int(database or 0)
+    settings = Settings.of(pool, deadline / _SHARE)
     asking = redis.ConnectionPool.from_url(f"{base}://-?{urlencode(options)}")
     asking.connection_kwargs.update(to_sentinel)
-    sentinels = [timed_client(asking, patience, *address) for address in addresses]
-    connect = _connecting(settings, patience)
+    asking_settings = Settings.of(asking, settings.patience)
+    sentinels = [Place(asking_settings, *address) for address in addresses]
     where = f"{named}/{service}/{database or 0}"
-    return SentinelServers(unquote(service), sentinels, connect, where)
+    return SentinelServers(unquote(service), sentinels, settings, where)
 
 
-def servers_of_client(client: redis.Redis | RedisCluster, deadline: float) -> Servers:
-    """Connections of our own, as ``client`` makes them: so that the deadline holds for them."""
+def servers_of_client(client: Any, deadline: float) -> Servers:
+    """Connections of our own, as ``client`` makes them: so that the deadline holds for them.
+
+    ``client``: any of redis-py's, for threads or asyncio.
+    """
     if isinstance(client, RedisCluster):
         return _servers_of_cluster(client, deadline)
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return _servers_of_async_cluster(client, deadline)
     pool = client.connection_pool
-    if not isinstance(pool, SentinelConnectionPool):
-        return OneServer(timed_client(pool, _patience(pool, deadline)))
+    if not isinstance(pool, (SentinelConnectionPool, AsyncSentinelConnectionPool)):
+        return OneServer(Settings.of(pool, deadline))
     if not pool.is_master:
         raise ValueError("client reads from replicas (slave_for): make it with master_for")
-    patience = _patience(pool, deadline / _SHARE)
-    sentinels = [
-        timed_client(sentinel.connection_pool, patience)
-        for sentinel in pool.sentinel_manager.sentinels
-    ]
-    hosts = [sentinel.connection_pool.connection_kwargs for sentinel in sentinels]
-    named = ",".join(_written((host["host"], host["port"])) for host in hosts)
-    scheme = "rediss" if is_tls(pool) else "redis"
+    settings = Settings.of(pool, deadline / _SHARE)
+    asked = [sentinel.connection_pool for sentinel in pool.sentinel_manager.sentinels]
+    sentinels = [Place(Settings.of(sentinel, settings.patience)) for sentinel in asked]
+    hosts = [(s.connection_kwargs["host"], s.connection_kwargs["port"]) for s in asked]
+    named = ",".join(_written(host) for host in hosts)
+    scheme = "rediss" if settings.is_tls else "redis"
     where = f"{scheme}+sentinel://{named}/{pool.service_name}/{pool.connection_kwargs.get('db', 0)}"
-    return SentinelServers(pool.service_name, sentinels, _connecting(pool, patience), where)
+    return SentinelServers(pool.service_name, sentinels, settings, where)
 
 
 def _servers_of_cluster(client: RedisCluster, deadline: float) -> Servers:
     nodes = client.get_nodes()
-    settings = client.get_redis_connection(nodes[0]).connection_pool
-    # What a cluster client does at connecting serves reading from replicas, which we never do.
-    settings = _without(settings, "redis_connect_func")
-    seeds = [(str(node.host), int(node.port)) for node in nodes]
-    scheme = "rediss" if is_tls(settings) else "redis"
-    where = f"{scheme}+cluster://{','.join(_written(seed) for seed in seeds)}"
-    patience = _patience(settings, deadline / _SHARE)
+    pool = client.get_redis_connection(nodes[0]).connection_pool
     remap = client.nodes_manager.remap_host_port
-    return ClusterServers(seeds, _connecting(settings, patience), where, remap)
+    return _cluster(nodes, pool.connection_class, pool.connection_kwargs, remap, deadline)
 
 
-def _without(pool: redis.ConnectionPool, option: str) -> redis.ConnectionPool:
-    kept = {name: value for name, value in pool.connection_kwargs.items() if name != option}
-    copy = redis.ConnectionPool(pool.connection_class, pool.max_connections)
-    copy.connection_kwargs = kept
-    return copy
+def _servers_of_async_cluster(client: redis.asyncio.RedisCluster, deadline: float) -> Servers:
+    # One that did not connect yet knows those that it was given.
+    nodes = client.get_nodes() or list(client.nodes_manager.startup_nodes.values())
+    options = dict(client.connection_kwargs)
+    kind = options.pop("connection_class")
+    options.pop("max_connections", None)
+    return _cluster(nodes, kind, options, client.nodes_manager.remap_host_port, deadline)
 
 
-def _connecting(settings: redis.ConnectionPool, patience: float) -> Connect:
-    return lambda host, port: timed_client(settings, patience, host, port)
-
-
-def _patience(settings: redis.ConnectionPool, most: float) -> float:
-    """Seconds of silence after which a server counts as dead, ``socket_timeout`` if it is less."""
-    timeout: Any = settings.connection_kwargs.get("socket_timeout")
-    return min(most, timeout) if timeout else most
+def _cluster(nodes: Any, kind: Any, options: Any, remap: Any, deadline: float) -> Servers:
+    # What a cluster client does at connecting serves reading from replicas, which we never do.
+    options = {name: value for name, value in options.items() if name != "redis_connect_func"}
+    timeout, patience = options.get("socket_timeout"), deadline / _SHARE
+    settings = Settings(kind, options, None, min(patience, timeout) if timeout else patience)
+    seeds = [(str(node.host), int(node.port)) for node in nodes]
+    scheme = "rediss" if settings.is_tls else "redis"
+    where = f"{scheme}+cluster://{','.join(_written(seed) for seed in seeds)}"
+    return ClusterServers(seeds, settings, where, remap)
 
 
 def _address(place: str, port: int) -> Address:
@@ -148,12 +156,3 @@ def _address(place: str, port: int) -> Address:
 def _written(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_options(url: str) -> tuple[str, dict[str, str]]:
-    """The URL for redis-py, and the options that are ours."""
-    place, _, query = url.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: value for name, value in pairs if name in ("deadline", "replicas")}
-    theirs = [(name, value) for name, value in pairs if name not in ours]
-    return (f"{place}?{urlencode(theirs)}" if theirs else place), ours

@@ -14,6 +14,7 @@ from vist2_memory.store.redis import scripts
 from vist2_memory.store.redis.index import Index
 from vist2_memory.store.redis.link import Link
 from vist2_memory.store.redis.log import Log, messages_of, refusal
+from vist2_memory.store.redis.requests import Steps
 from vist2_memory.store.redis.tensors import end_all
 
 ATTEMPTS = 20
@@ -34,7 +35,7 @@ class Writing:
         room: tuple[int, int],
         full: bool,
         ttl_ms: int,
-    ) -> Any:
+    ) -> Steps[Any]:
         """What `scripts.APPEND` returns that is ``ok`` or ``quota``; all else raises.
 
         ``room``: messages and bytes that the scope may have (-1: any). ``full``: it takes nothing
@@ -47,23 +48,23 @@ class Writing:
         size = sum(len(record.data) for record in records)
         too_much = full or 0 <= room[0] < len(records) or 0 <= room[1] < size
         mark, nonce = ("ttl" if ttl_ms else "kept"), secrets.token_hex(8)
-        found = self._run(scope, arguments, create=False)
+        found = yield from self._run(scope, arguments, create=False)
         for _ in range(ATTEMPTS):
             if found[0] != b"absent":
                 break
-            if self._index.raise_if_lost(scope):
-                found = self._run(scope, arguments, create=False)
+            if (yield from self._index.raise_if_lost(scope)):
+                found = yield from self._run(scope, arguments, create=False)
             elif not records or expected or revision:
                 found = [b"moved" if expected or revision else b"ok", 0, 0, 0]
             elif too_much:  # nothing is announced that will not be written
                 found = [b"quota", 0, len(records), 0, size]
-            elif self._index.mark(scope, "announce", nonce=nonce) != b"kept":
-                found = self._run(scope, arguments, create=True)
-                self._index.mark(scope, "confirm", mark, nonce)
+            elif (yield from self._index.mark(scope, "announce", nonce=nonce)) != b"kept":
+                found = yield from self._run(scope, arguments, create=True)
+                yield from self._index.mark(scope, "confirm", mark, nonce)
                 break
         else:
             raise ConflictError(f"{scope.key} is deleted and written by others all the time")
-        return self._checked(scope, found, ttl_ms, expected, revision or 0)
+        return (yield from self._checked(scope, found, ttl_ms, expected, revision or 0))
 
     def rewrite(
         self,
@@ -77,7 +78,7 @@ class Writing:
         token: bytes,
         room: tuple[int, int],
         ttl_ms: int,
-    ) -> Any:
+    ) -> Steps[Any]:
         """What `scripts.REWRITE` returns that is ``ok`` or ``quota``; all else raises.
 
         ``gone``: the ids of the messages that ``records`` replace.
@@ -86,26 +87,26 @@ class Writing:
         head = [scripts.LAYOUT_VERSION, int(self._replicas > 0), token, revision, expected, keep]
         given = [*head, ttl_ms, *room, len(gone), *gone, *written]
         keys = scripts.log_keys(scope)
-        found = self._link.script(scripts.REWRITE, keys, given, replicas=self._replicas)
-        return self._checked(scope, found, ttl_ms, expected, revision)
+        found = yield from self._link.script(scripts.REWRITE, keys, given, replicas=self._replicas)
+        return (yield from self._checked(scope, found, ttl_ms, expected, revision))
 
     def _checked(
         self, scope: Scope, found: Any, ttl_ms: int, expected: int | None, revision: int
-    ) -> Any:
+    ) -> Steps[Any]:
         what, count, detail, *_ = found
         if what == b"ok" and detail:
-            self._index.mark(scope, "switch", "ttl" if ttl_ms else "kept")
+            yield from self._index.mark(scope, "switch", "ttl" if ttl_ms else "kept")
             if ttl_ms:
-                end_all(self._link, scope, ttl_ms)
+                yield from end_all(self._link, scope, ttl_ms)
         if what not in (b"ok", b"quota"):
             raise refusal(scope, what, count, detail, expected=expected, revision=revision)
         return found
 
-    def _run(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Any:
+    def _run(self, scope: Scope, arguments: list[bytes | int], *, create: bool) -> Steps[Any]:
         head = [scripts.LAYOUT_VERSION, int(create), int(self._replicas > 0)]
         keys = scripts.log_keys(scope)
         script, given = scripts.APPEND, [*head, *arguments]
-        return self._link.script(script, keys, given, replicas=self._replicas)
+        return (yield from self._link.script(script, keys, given, replicas=self._replicas))
 
 
 def replaced(
