@@ -236,7 +236,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
 composed of pretrained towers, at sizes chosen here; it was not run. ``nano``: for one GPU and half
 an hour, by arithmetic (docs/training.md); it was not run either. ``comparison``: one small budget
-for every form of memory, see benchmarks/compare_arms.py; long enough to learn to read."""
+for every form of memory, see benchmarks/compare_arms.py; too
+short to read well."""
 
 PRESET_OF = {"nano": "nano"}
 """The preset whose random weights a recipe begins with; "tiny" where it is not named."""
