@@ -48,7 +48,7 @@ async def test_what_only_asks_redis_starts_no_thread(
         assert (await books.adelete()).messages == 2
         assert hops == []
         assert await session.aexport(tmp_path / "a.jsonl") == 1
-        assert hops.pop().__name__ == "_write"
+        assert hops.pop().__name__ == "write_export"
         assert (await session.adelete()).messages == 1
         assert hops == []
 
