@@ -119,11 +119,13 @@ def test_a_memory_with_keys_answers_as_one_without(name: str) -> None:
 
 def test_a_tensor_of_who_has_no_key_is_encoded_again_and_told() -> None:
     inner = InMemoryStore()
-    memory = plain(store=SealedStore(inner, Signature([Key(b"1" * 32)])))
+    memory = plain(store=SealedStore(inner, Signature([Key(b"1" * 32)])), cache_bytes=0)
     session = tell(memory.session("a"), TALK * 5)
     chunk = session.chunks()[0].id
     unsigned = plain(store="memory://")
     theirs = tell(unsigned.session("a"), TALK * 5)
+    memory.flush()
+    unsigned.flush()
     [data] = unsigned.store.get_many(theirs.scope, "plain-1", [chunk])
     assert data is not None
     inner.put_many(session.scope, "plain-1", {chunk: data})  # good, but for the key
@@ -131,6 +133,7 @@ def test_a_tensor_of_who_has_no_key_is_encoded_again_and_told() -> None:
     [note] = session.ask("Who?").degraded
     assert "written without the key, or planted" in note
     assert session.chunks()[0].text in engine_of(memory).encoded
+    memory.flush()
     assert session.ask("Who?").degraded == ()
 
 

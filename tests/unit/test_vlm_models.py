@@ -83,9 +83,15 @@ def test_pages_cost_what_encoding_them_takes_and_are_rounded_as_stored(
 
 
 def test_a_memory_opens_with_the_folder_of_a_stock_model(
-    vlm_folder: Callable[[str], Path],
+    vlm_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    with VisualMemory.open("memory://", model=vlm_folder(KIND)) as memory:
+    small = vlm_folder(KIND)
+    with pytest.raises(InvalidInputError, match=r"reads 4096 positions.*too few"):
+        VLMEngine(small, device="cpu")
+    text = json.loads((small / "config.json").read_text())["text_config"]
+    text |= {"max_position_embeddings": 16_384}
+    folder = changed(small, tmp_path / "m", "config.json", text_config=text)
+    with VisualMemory.open("memory://", model=folder) as memory:
         assert isinstance(memory.engine, VLMEngine)
         assert (memory.engine.renderer.geometry.width, memory.engine.spec.keep_recent) == (
             616,
