@@ -91,6 +91,9 @@ def test_tensors_out_of_reach_cost_one_deadline_for_session_and_collections(
             books.add_documents([f"All about {books.name}. " * 10])
         session = memory.session("s")
         session.add("user", "The ferry leaves at nine, from the old harbour. " * 4)
+        memory.flush()
+        for scope in (session.scope, *(books.scope for books in shelves)):
+            memory.tensors.forget(scope)
         real = memory.store.get_many
 
         def hanging(scope: Scope, *arguments: Any) -> Any:

@@ -178,6 +178,7 @@ _FIND = {"read": 0.25, "recite": 0.25, "recall_plain": 0.3, "recall": 0.2}
 _REREAD = {"read": 0.5, "recite": 0.35, "recall": 0.15}
 _RECALL = {"read": 0.2, "recite": 0.2, "recall_plain": 0.05, "recall": 0.4,
            "recall_dialogues": 0.15}  # fmt: skip
+_LENGTHEN = {"read": 0.2, "recite": 0.2, "recall": 0.42, "recall_dialogues": 0.18}
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
 _TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.4,
@@ -194,6 +195,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=6144, rates=_SETTLED),
         Stage("settle", _RECALL, 480, (1, 40), 6e-4, decay=1, warmup=20, glyph_weight=0.1,
               tokens=6144, rates=_SETTLED),
+        Stage("lengthen", _LENGTHEN, 620, (1, 80), 6e-4, decay=1, warmup=30, glyph_weight=0,
+              tokens=6144, rates=_SETTLED | {"vision": 0.15}),
     ),
     "nano": (
         Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,
@@ -236,8 +239,7 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
 composed of pretrained towers, at sizes chosen here; it was not run. ``nano``: for one GPU and half
 an hour, by arithmetic (docs/training.md); it was not run either. ``comparison``: one small budget
-for every form of memory, see benchmarks/compare_arms.py; too
-short to read well."""
+for every form of memory, see benchmarks/compare_arms.py; too short to read well."""
 
 PRESET_OF = {"nano": "nano"}
 """The preset whose random weights a recipe begins with; "tiny" where it is not named."""
