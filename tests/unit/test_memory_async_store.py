@@ -28,11 +28,14 @@ def namespace(request: pytest.FixtureRequest) -> str:
 async def test_what_only_asks_redis_starts_no_thread(
     redis_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = await VisualMemory.aopen(redis_url, model=PlainEngine(), namespace=namespace)
+    memory = await VisualMemory.aopen(
+        redis_url, model=PlainEngine(), namespace=namespace, outbox=None
+    )
     async with memory:
         session, books = memory.session("a"), memory.collection("handbook")
         await session.aadd(*TALK[0])
         await books.aadd_documents(DOCUMENTS)
+        await asyncio.to_thread(memory.flush)
         hops: list[Any] = []
         to_thread = asyncio.to_thread
 
@@ -53,10 +56,28 @@ async def test_what_only_asks_redis_starts_no_thread(
         assert hops == []
 
 
+async def test_what_was_deleted_is_held_nowhere_in_the_process(
+    redis_url: str, namespace: str
+) -> None:
+    memory = VisualMemory.open(redis_url, model=PlainEngine(), namespace=namespace, outbox=None)
+    async with memory:
+        session, books = memory.session("a"), memory.collection("handbook")
+        for role, text in TALK * 3:
+            await session.aadd(role, text)
+        await books.aadd_documents(DOCUMENTS)
+        held = memory.tensors._lately._entries
+        assert {scope for scope, _, _ in held} == {session.scope, books.scope}
+        await session.adelete()
+        await books.adelete()
+        assert not held
+
+
 async def test_a_session_that_is_deleted_while_it_is_used_is_begun_anew(
     redis_url: str, namespace: str
 ) -> None:
-    with VisualMemory.open(redis_url, model=PlainEngine(), namespace=namespace) as memory:
+    with VisualMemory.open(
+        redis_url, model=PlainEngine(), namespace=namespace, outbox=None
+    ) as memory:
         session = memory.session("a")
         session.add("user", "Of old.", id="m")
         held, let_go = threading.Event(), threading.Event()
@@ -84,7 +105,7 @@ async def test_a_session_that_is_deleted_while_it_is_used_is_begun_anew(
 def test_one_memory_serves_threads_and_one_event_loop_after_another(
     redis_url: str, namespace: str
 ) -> None:
-    memory = VisualMemory.open(redis_url, model=PlainEngine(), namespace=namespace)
+    memory = VisualMemory.open(redis_url, model=PlainEngine(), namespace=namespace, outbox=None)
 
     async def talk() -> int:
         session = memory.session("a")
@@ -107,7 +128,9 @@ async def test_either_client_serves_both_sides(kind: str, redis_url: str, namesp
         "threads": lambda: RedisStore(clients[1]),
         "store": lambda: None,
     }[kind]() or await open_async_store(redis_url)
-    async with VisualMemory.open(store, model=PlainEngine(), namespace=namespace) as memory:
+    async with VisualMemory.open(
+        store, model=PlainEngine(), namespace=namespace, outbox=None
+    ) as memory:
         assert isinstance(memory.async_store, AsyncRedisStore)
         await memory.session("a").aadd(*TALK[0])
         assert await memory.session("a").amessages() == memory.session("a").messages()
@@ -145,7 +168,9 @@ async def test_a_client_that_only_threads_can_serve_is_run_in_threads(
 
     client = redis.Redis.from_url(redis_url, redis_connect_func=greet)
     store = RedisStore(client)
-    async with VisualMemory.open(store, model=PlainEngine(), namespace=namespace) as memory:
+    async with VisualMemory.open(
+        store, model=PlainEngine(), namespace=namespace, outbox=None
+    ) as memory:
         assert not isinstance(memory.async_store, AsyncRedisStore)
         await memory.session("a").aadd(*TALK[0])
         assert len(await memory.session("a").amessages()) == 1

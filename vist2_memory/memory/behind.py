@@ -68,6 +68,11 @@ class WriteBehind:
         with self._changed:
             self._changed.wait_for(lambda: not self._has(scope))
 
+    def waiting(self, scope: Scope) -> bool:
+        """Whether something of ``scope`` is not written yet."""
+        with self._changed:
+            return self._has(scope)
+
     def forget(self, scope: Scope) -> None:
         """Write nothing more of ``scope`` of what was put; what is on its way is waited for."""
         with self._changed:

@@ -168,7 +168,11 @@ class Collection:
 
     async def adelete(self) -> Deleted:
         """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
-        return await self._memory.async_store.delete(self.scope)
+        if self._memory.tensors.waiting(self.scope):
+            return await asyncio.to_thread(self.delete)
+        deleted = await self._memory.async_store.delete(self.scope)
+        self._memory.tensors.forget(self.scope)  # at once, as none waits to be written
+        return deleted
 
 
 def _documents(entries: Sequence[Message]) -> list[Document]:

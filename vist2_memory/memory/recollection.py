@@ -81,6 +81,10 @@ class Tensors:
             self._behind.forget(scope)
         self._lately.forget(scope)
 
+    def waiting(self, scope: Scope) -> bool:
+        """Whether visual tokens of ``scope`` wait to be written."""
+        return self._behind is not None and self._behind.waiting(scope)
+
     def flush(self, scope: Scope | None = None) -> None:
         """Wait until visual tokens, all or those of ``scope``, are written or have failed to be."""
         if self._behind is not None:

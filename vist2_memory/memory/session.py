@@ -245,9 +245,11 @@ class Session(Revisable):
 
     async def adelete(self) -> Deleted:
         """:meth:`delete`, without blocking the event loop; Redis is asked without a thread."""
-        if self._log.may_wait:
+        tensors = self._memory.tensors
+        if self._log.may_wait or tensors.waiting(self.scope):
             return await asyncio.to_thread(self.delete)
         deleted = await self._memory.async_store.delete(self.scope)
+        tensors.forget(self.scope)  # at once, as none waits to be written
         if not self._log.forget(wait=False):  # a call in another thread is under way
             await asyncio.to_thread(self._log.forget)
         return deleted
