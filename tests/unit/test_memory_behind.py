@@ -234,3 +234,13 @@ def test_remarks_are_few_and_none_is_kept_for_ever() -> None:
     behind.flush()
     assert 1 < len(behind.notes(SCOPE)) < 10
     assert not behind._notes
+
+
+def test_text_that_was_edited_is_held_no_more_in_the_process() -> None:
+    memory = plain()
+    session = tell(memory.session("a"))
+    before = {chunk.id for chunk in session.chunks()}
+    session.edit(session.messages()[0].id, "My dog is called Rex.")
+    held = {chunk for _, _, chunk in memory.tensors._lately._entries}
+    assert before - held
+    assert held == {chunk.id for chunk in session.chunks()}

@@ -25,6 +25,7 @@ from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model, open_engine
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import VisualMemory
 from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.recollection import Tensors
 from vist2_memory.model.presets import SOURCES, preset
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.store import Scope, Store, open_store
@@ -168,7 +169,7 @@ def _session(
     namespace = f"bench-{uuid4().hex}"
     scope = Scope(namespace, "session", "long")
     try:
-        log = SessionLog(store, lambda: engine, scope)
+        log = SessionLog(store, lambda: engine, scope, Tensors(store))
         for message in _conversation():
             log.append(message)
             if sum(chunk.tokens for chunk in log.refresh().chunks) >= text_tokens:

@@ -105,8 +105,7 @@ class Collection:
             kept = {chunk.id for other in others for chunk in self._cut(other.text)}
             gone = [chunk.id for chunk in self._cut(removed.text) if chunk.id not in kept]
             # First, so that no tensor outlasts its text.
-            self._memory.tensors.flush(self.scope)
-            store.drop_many(self.scope, engine.spec.fingerprint, gone)
+            self._memory.tensors.drop(engine, self.scope, gone)
             try:
                 store.rewrite(
                     self.scope,

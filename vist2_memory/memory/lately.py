@@ -78,6 +78,12 @@ class LatelyUsed:
                     due.append(chunk_id)
         return due
 
+    def drop(self, scope: Scope, fingerprint: str, ids: Iterable[str]) -> None:
+        """Hold these no more."""
+        with self._lock:
+            for chunk_id in ids:
+                self._drop((scope, fingerprint, chunk_id))
+
     def forget(self, scope: Scope) -> None:
         """Drop all of ``scope``."""
         with self._lock:

@@ -47,7 +47,7 @@ class SessionLog:
         store: Store,
         engine: Callable[[], Engine],
         scope: Scope,
-        tensors: Tensors | None = None,
+        tensors: Tensors,
         outbox: Outbox | None = None,
     ) -> None:
         self.store = store
@@ -74,9 +74,8 @@ class SessionLog:
         """Delete the log, the tensors of all models, and what the outbox has for this session."""
         with self.lock:
             self._known = None
-            if self._tensors is not None:
-                self._tensors.flush(self.scope)  # so that what is deleted is counted
-                self._tensors.forget(self.scope)
+            self._tensors.flush(self.scope)  # so that what is deleted is counted
+            self._tensors.forget(self.scope)
             deleted = self.store.delete(self.scope)
             if self.outbox is None:
                 return deleted
@@ -111,8 +110,7 @@ class SessionLog:
                 log.revision != revision or not new or new[0].id != known[-1].id
             ):  # rewritten, or deleted and perhaps begun anew, by another process
                 self._known = None
-                if self._tensors is not None:
-                    self._tensors.forget(self.scope)
+                self._tensors.forget(self.scope)
                 self._check_not_rolled_back(known, revision)
                 return self.refresh()
             self._known.revision = log.revision
@@ -180,10 +178,7 @@ class SessionLog:
                 return []
             before, now = ({c.id: c for c in chunks} for chunks in (state.chunks, after.chunks))
             gone = [id for id in before if id not in now]
-            if gone:
-                if self._tensors is not None:
-                    self._tensors.flush(self.scope)  # else one that waits would come afterwards
-                self.store.drop_many(self.scope, self._engine().spec.fingerprint, gone)
+            self._tensors.drop(self._engine(), self.scope, gone)
             try:
                 self.store.rewrite(
                     self.scope,

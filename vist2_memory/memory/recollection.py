@@ -81,6 +81,13 @@ class Tensors:
             self._behind.forget(scope)
         self._lately.forget(scope)
 
+    def drop(self, engine: Engine, scope: Scope, chunk_ids: Sequence[str]) -> None:
+        """Delete these, here and in the store; raises ``StoreError`` where that cannot be done."""
+        if chunk_ids:
+            self.flush(scope)  # else one that waits would come afterwards
+            self._lately.drop(scope, engine.spec.fingerprint, chunk_ids)
+            self._store.drop_many(scope, engine.spec.fingerprint, chunk_ids)
+
     def waiting(self, scope: Scope) -> bool:
         """Whether visual tokens of ``scope`` wait to be written."""
         return self._behind is not None and self._behind.waiting(scope)
