@@ -6,6 +6,7 @@ need not import torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,7 +18,51 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool", "document"]
 ROLES: tuple[str, ...] = get_args(Role)
 CHAT_ROLES = ("system", "user", "assistant", "tool")
 
-FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for; ``parameters`` is the JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What an assistant asked a tool for, as it was written: ``{"name": ..., "arguments": ...}``.
+
+    ``id`` joins it with the result. ``text`` is kept letter by letter, since chunks are cut in it.
+    """
+
+    id: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The name of the tool; empty where ``text`` is no call."""
+        return str(self._read().get("name", ""))
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The arguments; None where ``text`` is no call, as one that was cut off."""
+        arguments = self._read().get("arguments")
+        return arguments if isinstance(arguments, dict) else None
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            call = json.loads(self.text)
+        except ValueError:
+            return {}
+        return call if isinstance(call, dict) else {}
+
+    @classmethod
+    def of(cls, id: str, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        """A call, written as an engine writes it."""
+        said = {"name": name, "arguments": dict(arguments)}
+        return cls(id, json.dumps(said, ensure_ascii=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +71,8 @@ class Message:
 
     ``turn`` joins a question with its answer; ``id`` is unique in its session and makes writing
     idempotent; ``payload`` carries what is not text (names, tool calls); ``time`` is seconds since
-    the epoch, told for the reader's sake and never used for ordering. ``cuts`` are the places where
+    the epoch, told for the reader's sake and never used for ordering. An assistant's tool calls are
+    ``payload["calls"]``, see :attr:`calls`. ``cuts`` are the places where
     chunks end that were cut when this message was written, as character offsets into the session's
     written-down transcript; they hold for the layout named by ``layout``.
     """
@@ -39,6 +85,19 @@ class Message:
     payload: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[int, ...] = ()
     layout: str = ""
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls of an assistant's message, in order; they stand after its text."""
+        if self.role != "assistant":
+            return ()
+        calls = self.payload.get("calls", ())
+        return tuple(ToolCall(call["id"], call["text"]) for call in calls)
+
+
+def calls_payload(calls: tuple[ToolCall, ...]) -> dict[str, Any]:
+    """``calls`` as the payload of an assistant's message has them; empty without any."""
+    return {"calls": [{"id": c.id, "text": c.text} for c in calls]} if calls else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +153,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class GenerationParams:
-    """How to generate. ``temperature`` 0 is greedy; ``max_tokens`` counts new text tokens."""
+    """How to generate. ``temperature`` 0 is greedy; ``max_tokens`` counts new text tokens.
+
+    ``tools`` are told to the model as pinned text. ``tool_choice``: whether it calls one is its
+    own choice (``"auto"``), it must call one (``"any"``) or none (``"none"``), or must call the one
+    that is named. A call always matches the tool's parameters. ``schema``: a JSON schema that the
+    text of the answer must match. ``logprobs``: tell the log probability of each token, and of so
+    many others at its place; None tells none.
+    """
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -102,6 +168,11 @@ class GenerationParams:
     top_k: int = 0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool = True
+    schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         checks = (
@@ -109,12 +180,33 @@ class GenerationParams:
             ("temperature", self.temperature, self.temperature >= 0, "0 (greedy) or more"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("top_k", self.top_k, self.top_k >= 0, "0 (off) or more"),
+            ("logprobs", self.logprobs, (self.logprobs or 0) >= 0, "None (off), 0 or more"),
+            ("tool_choice", self.tool_choice, self._may_choose(), self._choices()),
         )
         if isinstance(self.stop, str):
             raise ValueError(f"stop={self.stop!r} is not allowed: it must be a tuple of strings")
         for name, value, good, allowed in checks:
             if not good:
                 raise ValueError(f"{name}={value!r} is not allowed: it must be {allowed}")
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the answer may call."""
+        if self.tool_choice in ("auto", "any"):
+            return self.tools
+        return tuple(tool for tool in self.tools if tool.name == self.tool_choice)
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer has to call a tool."""
+        return self.tool_choice not in ("auto", "none")
+
+    def _may_choose(self) -> bool:
+        return self.tool_choice in ("auto", "none") or bool(self.offered)
+
+    def _choices(self) -> str:
+        names = [repr(tool.name) for tool in self.tools]
+        return ", ".join(["'auto'", "'none'", *(["'any'", *names] if names else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +250,30 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class TextDelta:
-    """New text of the answer."""
+class TokenLogprob:
+    """A generated token, and how likely it was; ``bytes`` are its own, ``top`` the likeliest."""
 
+    token: str
+    bytes: bytes
+    logprob: float
+    """Natural logarithm, before temperature and the like."""
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """New text of the answer; ``logprobs`` of the tokens since the last one, if asked for."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """New text of the tool call ``index`` of the answer; ``id`` is the same in all of a call."""
+
+    index: int
+    id: str
     text: str
 
 
@@ -177,7 +290,7 @@ class ChunkFolded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a generation. ``text`` is the whole answer."""
+    """The end of a generation. ``text`` is the whole answer, ``calls`` what it asks tools for."""
 
     text: str
     reason: FinishReason
@@ -185,6 +298,7 @@ class Finished:
     timing: Timing = field(default_factory=Timing)
     degraded: tuple[str, ...] = ()
     left_out_tokens: int = 0
+    calls: tuple[ToolCall, ...] = ()
 
 
-GenerationEvent: TypeAlias = TextDelta | ChunkFolded | Finished
+GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | ChunkFolded | Finished

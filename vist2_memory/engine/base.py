@@ -59,6 +59,10 @@ class Engine(ABC):
         """How many visual tokens ``chunk`` takes; an engine that knows without encoding says so."""
         return len(self.encode([chunk])[0])
 
+    def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
+        """Tokens that :meth:`generate` reads as text: ``pinned``, tools and schema, and ``tail``."""
+        return self.chunker.count(pinned) + self.chunker.count(tail)
+
     @abstractmethod
     def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
         """Generate from ``context``: text as it comes, folds where they happen, ``Finished`` last.

@@ -12,7 +12,8 @@ from vist2_memory.memory.recollection import Recollection, Tensors
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
 from vist2_memory.store.base import Scope
-from vist2_memory.types import Context, Finished
+from vist2_memory.text.transcript import MARKS, written
+from vist2_memory.types import Context, Finished, GenerationParams, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,32 @@ def check_pinned(engine: Engine, session: str, pinned: str) -> None:
 
 
 def assemble(
-    tensors: Tensors, engine: Engine, scope: Scope, state: Transcript, include: Sequence[Collection]
+    tensors: Tensors,
+    engine: Engine,
+    scope: Scope,
+    state: Transcript,
+    include: Sequence[Collection],
+    params: GenerationParams,
+    *,
+    recent: Sequence[Message] = (),
+    budget: int | None = None,
 ) -> Assembled:
-    """The context of the session ``scope``: collections first, the newest of what is too much."""
+    """The context of the session ``scope``: collections first, the newest of what is too much.
+
+    ``recent`` follows as text. ``budget``: tokens that may be read, visual and text together.
+    Raises ``ContextOverflowError`` where the text alone is more.
+    """
+    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
+    said = "".join(written(message) for message in recent if message.role != "system")
+    tail = state.tail + said + MARKS["assistant"]
+    room = engine.spec.max_visual_tokens
+    if budget is not None:
+        room = min(room, budget - _text_tokens(engine, pinned, tail, params, budget))
     include = list({books.scope: books for books in include}.values())
     shelf = [(books, chunk) for books in include for chunk in books.chunks()]
     costs = [engine.cost(chunk) for chunk in state.chunks]
     shelf_costs = [engine.cost(chunk) for _, chunk in shelf]
-    own, theirs = share(sum(costs), sum(shelf_costs), engine.spec.max_visual_tokens)
+    own, theirs = share(sum(costs), sum(shelf_costs), room)
     first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
     left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
     sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
@@ -84,5 +103,18 @@ def assemble(
     ]
     parts.append(tensors.recollect(engine, scope, state.chunks[first:]))
     visual = tuple(tokens for part in parts for tokens in part.visual)
-    context = Context(state.pinned, visual, state.prompt(), tuple(sources), state.speaks)
+    context = Context(pinned, visual, tail, tuple(sources), state.speaks)
     return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))
+
+
+def _text_tokens(
+    engine: Engine, pinned: str, tail: str, params: GenerationParams, budget: int
+) -> int:
+    """Tokens that are read as text, which must leave something of ``budget``."""
+    tokens = engine.text_tokens(pinned, tail, params)
+    if tokens > budget:
+        raise ContextOverflowError(
+            f"what must stay text (system prompt, tools, recent messages) has {tokens} tokens, the "
+            f"budget is {budget}: send fewer recent messages or tools, or raise the budget"
+        )
+    return tokens

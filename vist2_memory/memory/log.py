@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import (
@@ -137,7 +138,7 @@ class SessionLog:
             time.sleep(0.002 * attempt)
             state = self.refresh()
             known = next((m for m in state.messages if m.id == message.id), None)
-            if known is not None and (known.role, known.text) == (message.role, message.text):
+            if known is not None and _said(known) == _said(message):
                 return known
             if answers and not asked(state.messages, message.turn):
                 raise _QuestionGoneError(f"the question of turn {message.turn!r} was taken back")
@@ -307,3 +308,7 @@ class SessionLog:
                 f"session {self.scope.name!r} held {seen} messages and is empty now: it was "
                 f"deleted elsewhere or evicted. {risk}. The session is begun anew from now on."
             )
+
+
+def _said(message: Message) -> tuple[Any, ...]:
+    return message.role, message.text, message.calls

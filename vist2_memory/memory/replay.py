@@ -88,7 +88,8 @@ def _against(log: Sequence[Message], kept: Kept, answer: Message) -> str:
         return "its question is not in the log any more: it was taken back or lost"
     if _digest(question) != kept.asked:
         return "its question is another one in the log: it was edited"
-    for message in log:
+    after = log[log.index(question) + 1 :]
+    for message in after:
         if message.id == answer.id or (
             answer.turn and message.turn == answer.turn and message.role == answer.role
         ):

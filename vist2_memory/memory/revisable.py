@@ -35,6 +35,7 @@ from vist2_memory.types import (
     GenerationParams,
     Message,
     VisualTokens,
+    calls_payload,
 )
 
 if TYPE_CHECKING:
@@ -157,13 +158,15 @@ class Revisable:
             at = place_of(messages, id, self.scope.name)
             question, old = messages[at], [p for p in turn_at(messages, at) if p > at]
             before = state.of(messages[: old[0] if old else len(messages)])
-            assembled = assemble(tensors, engine, self.scope, before, include)
+            assembled = assemble(tensors, engine, self.scope, before, include, params)
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()
         for event in engine.generate(assembled.context, params):
             if isinstance(event, Finished):
-                answer = Message("assistant", event.text, name, question.turn, time.time())
+                calls = calls_payload(event.calls)
+                turn = question.turn
+                answer = Message("assistant", event.text, name, turn, time.time(), calls)
                 ends = tuple(fold.chunk.start + len(fold.chunk.text) for fold in folded)
                 visual = [fold.visual for fold in folded]
                 notes = self._replace(id, dropped, answer, Made(name, before, ends), visual)

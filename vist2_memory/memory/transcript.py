@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vist2_memory.text.chunking import Chunker, chunk_id
-from vist2_memory.text.transcript import MARKS, speaker, write_message
+from vist2_memory.text.transcript import MARKS, speaker, written
 from vist2_memory.types import Chunk, Message, Role
 
 
@@ -54,11 +54,10 @@ class Transcript:
         """
         for message in messages:
             self.messages.append(message)
-            written = write_message(message.role, message.text)
             if message.role == "system":
-                self.pinned += written
+                self.pinned += written(message)
                 continue
-            self.text += written
+            self.text += written(message)
             if message.layout == self.layout:
                 self._cut_at_all(message.cuts)  # and nowhere else: where not, was decided then
             else:
@@ -70,12 +69,26 @@ class Transcript:
         transcript.take(messages)
         return transcript
 
+    def until(self, count: int) -> Transcript:
+        """The transcript of the first ``count`` messages, with the cuts that lie within it."""
+        if count >= len(self.messages):
+            return self
+        first, rest = self.messages[:count], self.messages[count:]
+        later = sum(len(written(message)) for message in rest if message.role != "system")
+        end = len(self.text) - later
+        before = Transcript(self.chunker, self.layout, self.tail_limit, first, self.text[:end])
+        before.pinned = "".join(written(m) for m in first if m.role == "system")
+        for chunk in self.chunks:
+            if chunk.start + len(chunk.text) <= end:
+                before._take_chunk(chunk)
+        return before
+
     def cuts_after(self, message: Message, ends: Iterable[int] = ()) -> tuple[int, ...]:
         """The cuts to be stored with ``message``: those already made at ``ends``, and new ones."""
         trial = Transcript(self.chunker, self.layout, self.tail_limit)
         trial.text, trial.tail_start = self.text, self.tail_start
         if message.role != "system":
-            trial.text += write_message(message.role, message.text)
+            trial.text += written(message)
         trial._cut_at_all(ends)
         trial._cut_full()
         return tuple(chunk.start + len(chunk.text) for chunk in trial.chunks)

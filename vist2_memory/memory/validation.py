@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from vist2_memory.errors import InvalidMessageError
-from vist2_memory.types import CHAT_ROLES, Role
+from vist2_memory.types import CHAT_ROLES, Message, Role
 
 MAX_CHARACTERS = 1_000_000
 """Characters that one message or document may have."""
@@ -54,3 +54,23 @@ def check_text(text: object, what: str = "message") -> str:
             "text properly before storing it"
         ) from error
     return text
+
+
+def check_said(message: Message) -> Message:
+    """``message`` if it can be kept; one that asks for tools need not say anything.
+
+    Raises ``InvalidMessageError`` otherwise, also where ``payload["calls"]`` is of another form.
+    """
+    try:
+        calls = message.calls
+        for call in calls:
+            check_text(call.id, "tool call's id")
+            check_text(call.text, "tool call")
+    except (TypeError, KeyError) as error:
+        raise InvalidMessageError(
+            f"payload['calls'] is {message.payload['calls']!r:.80}: it must be a list of objects "
+            "with id and text"
+        ) from error
+    if message.text or not calls:
+        check_text(message.text)
+    return message

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from vist2_memory.types import Role
+from vist2_memory.types import Message, Role
 
 MARKS: dict[Role, str] = {
     "user": "\ue000",
@@ -25,7 +25,7 @@ END = "\ue005"
 READ = "\ue006"
 """Asks the model to read visual memory out word for word."""
 CALL = "\ue007"
-"""Opens a tool call inside an assistant's message; no bundled model was trained on it yet."""
+"""Opens a tool call at the end of an assistant's message."""
 VISUAL = "\ue008"
 """Stands where a visual token goes."""
 PAD = "\ue009"
@@ -61,9 +61,14 @@ def unescape(content: str) -> str:
     return _ESCAPED.sub(lambda match: chr(0xE000 + int(match[1], 16)), content)
 
 
-def write_message(role: Role, content: str) -> str:
-    """One message as it stands in the transcript."""
-    return MARKS[role] + escape(content)
+def write_message(role: Role, content: str, calls: Iterable[str] = ()) -> str:
+    """One message as it stands in the transcript, its tool calls after its text."""
+    return MARKS[role] + escape(content) + "".join(CALL + escape(call) for call in calls)
+
+
+def written(message: Message) -> str:
+    """``message`` as it stands in the transcript."""
+    return write_message(message.role, message.text, (call.text for call in message.calls))
 
 
 def write(messages: Iterable[tuple[Role, str]]) -> str:
@@ -72,7 +77,7 @@ def write(messages: Iterable[tuple[Role, str]]) -> str:
 
 
 def read(transcript: str) -> Iterator[tuple[Role, str]]:
-    """The messages of ``transcript``: the inverse of :func:`write`.
+    """The messages of ``transcript``: the inverse of :func:`write`; calls are left in the text.
 
     Raises ``ValueError`` when the text does not begin with a role mark.
     """
