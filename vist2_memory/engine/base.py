@@ -60,7 +60,7 @@ class Engine(ABC):
         return len(self.encode([chunk])[0])
 
     def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
-        """Tokens that :meth:`generate` reads as text: ``pinned``, tools and schema, and ``tail``."""
+        """Tokens that :meth:`generate` reads as text: ``pinned``, tools, schema, and ``tail``."""
         return self.chunker.count(pinned) + self.chunker.count(tail)
 
     @abstractmethod

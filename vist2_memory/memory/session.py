@@ -71,9 +71,10 @@ class Session(Answering, Revisable):
         """Store a message verbatim, and draw, encode and cache the chunks that it fills.
 
         ``id`` makes the call idempotent: the same message under the same id is stored once. An
-        assistant's tool calls are in ``payload``, see ``Message.calls``; ``text`` may be empty then.
-        Raises ``InvalidMessageError`` (nothing is stored), ``ContextOverflowError`` for a system prompt
-        that the model cannot hold, and ``StoreError`` when the store did not take the message.
+        assistant's tool calls are in ``payload``, see ``Message.calls``; then ``text`` may be
+        empty. Raises ``InvalidMessageError`` (nothing is stored), ``ContextOverflowError`` for a
+        system prompt that the model cannot hold, and ``StoreError`` when the store did not take the
+        message.
         """
         message = check_said(
             Message(
