@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tests.support.tokenizers import small_tokenizer
 from vist2_memory.engine.grammar import CallForm
-from vist2_memory.engine.steering import steer
+from vist2_memory.engine.steering import Grammars, Steering
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.text.transcript import CALL, END, MARKS, RESERVED
 from vist2_memory.types import GenerationParams
@@ -28,6 +28,18 @@ def small_vocabulary() -> Vocabulary:
     marks = [tokenizer.id(mark) for mark in RESERVED]
     stops = [tokenizer.id(mark) for mark in (END, *MARKS.values())]
     return Vocabulary(tokens, marks, stops, tokenizer.encode)
+
+
+@cache
+def _grammars(form: CallForm) -> Grammars:
+    return Grammars(small_vocabulary(), form)
+
+
+def steer(params: GenerationParams, form: CallForm = FORM) -> Steering:
+    """The course of an answer by ``params``."""
+    steering = _grammars(form).steer(params)
+    assert steering is not None
+    return steering
 
 
 @dataclass(frozen=True)
@@ -52,10 +64,9 @@ class Walk:
 
 def shortest(params: GenerationParams, form: CallForm = FORM) -> int:
     """How many tokens the shortest answer takes that is found."""
-    steering = steer(params, form, small_vocabulary())
-    assert steering is not None
-    assert steering.shortest is not None
-    return steering.shortest
+    found = steer(params, form).shortest
+    assert found is not None
+    return found
 
 
 def walk(
@@ -68,8 +79,7 @@ def walk(
 ) -> Walk:
     """An answer of random tokens, each as likely as any other that may come, after ``first``."""
     vocabulary = small_vocabulary()
-    steering = steer(params, form, vocabulary)
-    assert steering is not None
+    steering = steer(params, form)
     random = np.random.default_rng(seed)
     begin = deque(vocabulary.encode(first))
 

@@ -14,9 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, Field
 
-from tests.support.grammars import BARE, FORM, shortest, small_vocabulary, walk
+from tests.support.grammars import BARE, FORM, shortest, small_vocabulary, steer, walk
 from tests.support.tokenizers import token_ids
-from vist2_memory.engine.steering import steer
 from vist2_memory.errors import InvalidInputError, ModelError
 from vist2_memory.text.transcript import CALL
 from vist2_memory.types import GenerationParams, Tool
@@ -170,8 +169,7 @@ def test_a_call_that_no_longer_finds_room_is_not_begun() -> None:
     """The model would open one at each step."""
     vocabulary = small_vocabulary()
     params = GenerationParams(tools=TOOLS[:1], max_tokens=40)
-    steering = steer(params, FORM, vocabulary)
-    assert steering is not None
+    steering = steer(params)
     room = params.max_tokens
     [x] = token_ids("x")
     while room > 25:
@@ -188,8 +186,7 @@ def test_deciding_ahead_changes_nothing_but_the_choices_that_were_none(name: str
 
 
 def test_what_has_only_one_way_to_go_on_is_decided_without_the_model() -> None:
-    steering = steer(GenerationParams(tools=TOOLS[:1], tool_choice="any"), FORM, small_vocabulary())
-    assert steering is not None
+    steering = steer(GenerationParams(tools=TOOLS[:1], tool_choice="any"))
     asked: list[int] = []
     written = []
     for room in range(100, 0, -1):
@@ -204,8 +201,7 @@ def test_what_has_only_one_way_to_go_on_is_decided_without_the_model() -> None:
 
 def test_a_token_that_may_not_come_is_an_error() -> None:
     """As from a picker that looks at no flags."""
-    steering = steer(GenerationParams(schema=an_object()), FORM, small_vocabulary())
-    assert steering is not None
+    steering = steer(GenerationParams(schema=an_object()))
     with pytest.raises(ModelError, match="cannot be held to its grammar"):
         steering.next(lambda flags: token_ids("x")[0], 10)
 
@@ -287,7 +283,7 @@ def test_calls_as_bare_json_are_told_by_their_first_letter(choice: str) -> None:
 def test_bare_calls_and_a_schema_cannot_be_told_apart() -> None:
     params = GenerationParams(tools=TOOLS, schema=an_object())
     with pytest.raises(InvalidInputError, match="bare JSON"):
-        steer(params, BARE, small_vocabulary())
+        steer(params, BARE)
 
 
 # Too little room
@@ -297,5 +293,24 @@ def test_too_few_tokens_for_any_answer_are_refused_with_how_many_it_takes() -> N
     params = GenerationParams(tools=TOOLS, tool_choice="any")
     needed = shortest(params)
     with pytest.raises(InvalidInputError, match=f"max_tokens=3 is too few.* takes {needed}"):
-        steer(replace(params, max_tokens=3), FORM, small_vocabulary())
+        steer(replace(params, max_tokens=3))
     assert walk(replace(params, max_tokens=needed), 0).whole
+
+
+def test_two_answers_by_the_same_grammar_go_their_own_ways() -> None:
+    params = GenerationParams(schema=SCHEMAS["strings"], max_tokens=80)
+    first, second = steer(params), steer(params)
+    written = {id(one): list[int]() for one in (first, second)}
+    quote, x = token_ids('"')[0], token_ids("x")[0]
+    for room in range(80, 40, -1):
+        for one, liked in ((first, quote), (second, x)):
+
+            def pick(flags: Any, liked: int = liked) -> int:
+                return liked if flags[liked] else int(flags.argmax())
+
+            if not written[id(one)] or written[id(one)][-1] not in small_vocabulary().stops:
+                written[id(one)].append(one.next(pick, room))
+    assert written[id(first)] != written[id(second)]
+    for ids in written.values():
+        text = small_vocabulary().bytes_of([i for i in ids if i > 15]).decode()
+        assert text.startswith('{"a": "')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from llguidance import LLMatcher
@@ -150,11 +151,16 @@ def _compiled(schema: Mapping[str, Any], what: str) -> str:
             f"{what} has characters between U+E000 and U+E00F, which are kept for the marks of "
             "the transcript: leave them out"
         )
-    failed, said = LLMatcher.validate_grammar_with_warnings(f"start: %json {written}\n")
-    if failed:
-        reason = said[0].splitlines()[0].split("JSON schema: ")[-1]
+    if reason := _refusal(written):
         raise InvalidInputError(f"{what} cannot be kept to: {reason}; change that part of it")
     return written
+
+
+@lru_cache(maxsize=256)
+def _refusal(schema: str) -> str:
+    """Why the grammar library refuses ``schema``; empty where it does not."""
+    failed, said = LLMatcher.validate_grammar_with_warnings(f"start: %json {schema}\n")
+    return said[0].splitlines()[0].split("JSON schema: ")[-1] if failed else ""
 
 
 def _narrowed(schema: Any, closed: bool) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,27 +22,39 @@ from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import InvalidInputError, ModelError
 from vist2_memory.types import GenerationParams
 
+REMEMBERED = 16
+"""Grammars that are kept made: an agent offers the same tools at each of its steps."""
 FAR = 4
 """With this many times the room that it takes to end, one may lose sight of the end for a while."""
 
 
-def steer(params: GenerationParams, form: CallForm, vocabulary: Vocabulary) -> Steering | None:
-    """What holds an answer to ``params``; None where anything may be said.
+class Grammars:
+    """The grammars of answers in the tokens of one model. Safe to use from several threads."""
 
-    Raises ``InvalidInputError`` for tools or a schema that no answer can be held to, and for a
-    ``max_tokens`` within which none can be whole.
-    """
-    grammar = grammar_of(params, form)
-    if grammar is None:
-        return None
-    steering = Steering(vocabulary, grammar)
-    shortest = steering.shortest
-    if shortest is not None and shortest > params.max_tokens:
-        raise InvalidInputError(
-            f"max_tokens={params.max_tokens} is too few: the shortest answer that was found to "
-            f"match the tools or the schema takes {shortest}"
-        )
-    return steering
+    def __init__(self, vocabulary: Vocabulary, form: CallForm) -> None:
+        self.vocabulary, self.form = vocabulary, form
+        self._begin = lru_cache(maxsize=REMEMBERED)(self._begun)
+
+    def steer(self, params: GenerationParams) -> Steering | None:
+        """What holds an answer to ``params``; None where anything may be said.
+
+        Raises ``InvalidInputError`` for tools or a schema that no answer can be held to, and for a
+        ``max_tokens`` within which none can be whole.
+        """
+        grammar = grammar_of(params, self.form)
+        if grammar is None:
+            return None
+        steering = self._begin(grammar).copy()
+        shortest = steering.shortest
+        if shortest is not None and shortest > params.max_tokens:
+            raise InvalidInputError(
+                f"max_tokens={params.max_tokens} is too few: the shortest answer that was found to "
+                f"match the tools or the schema takes {shortest}"
+            )
+        return steering
+
+    def _begun(self, grammar: Grammar) -> Steering:
+        return Steering(self.vocabulary, grammar)
 
 
 class Steering:
@@ -57,6 +71,12 @@ class Steering:
         self._place = JsonPlace() if grammar.in_json else None
         self._way = self._first_way(grammar)
         self._decided: deque[int] = deque()
+
+    def copy(self) -> Steering:
+        """Another course, which begins where this one is."""
+        other = copy(self)
+        other._matcher, other._decided = self._matcher.deep_copy(), deque(self._decided)
+        return other
 
     def _first_way(self, grammar: Grammar) -> tuple[int, ...] | None:
         """The shortest way from the beginning: by the tool with the least to say, if by any."""

@@ -26,7 +26,7 @@ from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import encoder_digest, find_device, load_model
 from vist2_memory.engine.sampling import Picker, logprob_of
-from vist2_memory.engine.steering import steer
+from vist2_memory.engine.steering import Grammars
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -170,7 +170,7 @@ class TorchEngine(Engine):
 
     def check(self, params: GenerationParams) -> None:
         """See :meth:`Engine.check`."""
-        steer(params, self._form, self._vocabulary)
+        self._grammars.steer(params)
 
     def generate(
         self, context: Context, params: GenerationParams, memory: KVCache | None = None
@@ -187,7 +187,7 @@ class TorchEngine(Engine):
                 f"the text that must stay text has {prompt_text} tokens, the model reads "
                 f"{spec.max_text_tokens}: shorten the system prompt, the tools or the question"
             )
-        steering = steer(params, self._form, self._vocabulary)
+        steering = self._grammars.steer(params)
         choose = Chooser(self._picker(params), steering, ahead=params.logprobs is None)
         cache = self.prefill(pinned, context.visual) if memory is None else memory.fork()
         base = len(cache)  # tokens before the recent text
@@ -247,11 +247,12 @@ class TorchEngine(Engine):
         return Picker(params, never[never != self._form.opens] if params.offered else never)
 
     @cached_property
-    def _vocabulary(self) -> Vocabulary:
+    def _grammars(self) -> Grammars:
         tokenizer = self.processor.tokenizer
         special = set(self._never.tolist()) & set(range(len(tokenizer)))
         tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
-        return Vocabulary(tokens, special, self.processor.stop_ids, tokenizer.encode)
+        vocabulary = Vocabulary(tokens, special, self.processor.stop_ids, tokenizer.encode)
+        return Grammars(vocabulary, self._form)
 
     @torch.inference_mode()
     def _append(self, cache: KVCache, ids: Sequence[int]) -> Tensor:

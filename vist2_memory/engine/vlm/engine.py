@@ -26,7 +26,7 @@ from vist2_memory.engine.catalog import read_config
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.loading import find_device, weights_digest
 from vist2_memory.engine.sampling import Picker, logprob_of
-from vist2_memory.engine.steering import steer
+from vist2_memory.engine.steering import Grammars
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.engine.vlm.cache import PageCache
 from vist2_memory.engine.vlm.calls import told
@@ -167,7 +167,7 @@ class VLMEngine(Engine):
 
     def check(self, params: GenerationParams) -> None:
         """See :meth:`Engine.check`."""
-        steer(params, self._template.form, self._vocabulary)
+        self._grammars.steer(params)
 
     def items(self, context: Context, params: GenerationParams | None = None) -> list[Item]:
         """What the model reads of ``context`` and of the tools and schema of ``params``: text
@@ -190,7 +190,7 @@ class VLMEngine(Engine):
     def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
         """See :meth:`Engine.generate`."""
         started = time.perf_counter()
-        steering = steer(params, self._template.form, self._vocabulary)
+        steering = self._grammars.steer(params)
         items = self.items(context, params)
         prompt_text = sum(isinstance(item, int) for item in items)
         if prompt_text > self.spec.max_text_tokens:
@@ -262,10 +262,12 @@ class VLMEngine(Engine):
         )
 
     @cached_property
-    def _vocabulary(self) -> Vocabulary:
+    def _grammars(self) -> Grammars:
         tokenizer = self.tokenizer
         tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
-        return Vocabulary(tokens, tokenizer.controls, self._stop_ids, tokenizer.encode)
+        stops = [token for token in self._stop_ids if token < len(tokens)]
+        vocabulary = Vocabulary(tokens, tokenizer.controls, stops, tokenizer.encode)
+        return Grammars(vocabulary, self._template.form)
 
 
 def _check(
