@@ -2,8 +2,8 @@
 
 With a session id the session is the truth. Let H be what the session holds and L the list that a
 chain sends, both without system messages and without assistant messages that say nothing. L ends
-with a human message, the question. Messages are equal when role and text are. The first of these
-that holds counts:
+with a human message, the question. Messages are equal when role, text and tool calls are. The first
+of these that holds counts:
 
 1. *L goes on from H*: L begins with all of H and is longer. The rest of L is added, and its last
    message asked. (A new session holds nothing, so that all of L is the rest.)
@@ -47,13 +47,15 @@ def continuation(held: Sequence[Message], given: Sequence[Entry]) -> Continuatio
     Raises ``ConflictError`` for a list that contradicts the session and ``InvalidMessageError`` for
     one that does not end with a human message.
     """
-    flow = [entry for entry in given if entry.role != "system"]
+    flow = [entry for entry in given if entry.role != "system" and not _is_passed_over(entry)]
     if not flow or flow[-1].role != "user":
         last = f"a message of role {flow[-1].role!r}" if flow else "nothing to answer"
         raise InvalidMessageError(
             f"the message list ends with {last}: its last message must be a human one"
         )
-    pinned = _new_system(held, [entry for entry in given if entry.role == "system"])
+    if flow[-1].silent:
+        raise InvalidMessageError("the last message is empty: there is nothing to be answered")
+    pinned = _new_system(held, [e for e in given if e.role == "system" and not e.silent])
     logged = [message for message in held if message.role != "system"]
     known = _said(logged)
     *before, question = flow
@@ -83,11 +85,12 @@ def _new_system(held: Sequence[Message], given: Sequence[Entry]) -> tuple[Entry,
 
 def _said(messages: Sequence[Message]) -> list[Entry]:
     """What was said in ``messages``: those of an assistant that said nothing are passed over."""
-    return [
-        Entry(message.role, message.text)
-        for message in messages
-        if message.role != "assistant" or message.text.strip()
-    ]
+    entries = map(Entry.of, messages)
+    return [entry for entry in entries if not _is_passed_over(entry)]
+
+
+def _is_passed_over(entry: Entry) -> bool:
+    return entry.role == "assistant" and entry.silent
 
 
 def _ends_with(known: Sequence[Entry], end: Sequence[Entry]) -> bool:
