@@ -48,6 +48,14 @@ class Assembled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Tokens that a context has: read as text, and visual ones if all of its memory is read."""
+
+    text: int
+    visual: int
+
+
 def check_answers(engine: Engine) -> None:
     """Raises ``ModelError`` for an engine that has no model to answer."""
     if not engine.spec.answers:
@@ -83,9 +91,7 @@ def assemble(
     ``recent`` follows as text. ``budget``: tokens that may be read, visual and text together.
     Raises ``ContextOverflowError`` where the text alone is more.
     """
-    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
-    said = "".join(written(message) for message in recent if message.role != "system")
-    tail = state.tail + said + MARKS["assistant"]
+    pinned, tail = _text(state, recent)
     room = engine.spec.max_visual_tokens
     if budget is not None:
         room = min(room, budget - _text_tokens(engine, pinned, tail, params, budget))
@@ -105,6 +111,28 @@ def assemble(
     visual = tuple(tokens for part in parts for tokens in part.visual)
     context = Context(pinned, visual, tail, tuple(sources), state.speaks)
     return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))
+
+
+def needs(
+    engine: Engine,
+    state: Transcript,
+    include: Sequence[Collection],
+    params: GenerationParams,
+    recent: Sequence[Message],
+) -> Needs:
+    """What :func:`assemble` would take, had it room for all."""
+    pinned, tail = _text(state, recent)
+    books = {books.scope: books for books in include}.values()
+    chunks = [*state.chunks, *(chunk for collection in books for chunk in collection.chunks())]
+    visual = sum(engine.cost(chunk) for chunk in chunks)
+    return Needs(engine.text_tokens(pinned, tail, params), visual)
+
+
+def _text(state: Transcript, recent: Sequence[Message]) -> tuple[str, str]:
+    """The pinned text, and the text after the memory."""
+    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
+    said = "".join(written(message) for message in recent if message.role != "system")
+    return pinned, state.tail + said + MARKS["assistant"]
 
 
 def _text_tokens(

@@ -162,6 +162,28 @@ class SessionLog:
             "this message was stored, try again"
         )
 
+    def extend(self, messages: Sequence[Message], after: int) -> list[Chunk]:
+        """Log ``messages``, all or none, if the log holds just ``after`` messages; the new chunks.
+
+        Raises ``ConflictError`` where it holds more or fewer.
+        """
+        self.settle()
+        state = self.refresh()
+        revision, count = state.seen
+        if count != after:
+            raise ConflictError(
+                f"session {self.scope.name!r} holds {count} messages, not {after}: another writer "
+                "came first; look again"
+            )
+        grown = replace(state, messages=list(state.messages), chunks=list(state.chunks))
+        for message in messages:
+            cuts = grown.cuts_after(message)
+            grown.take([replace(message, cuts=cuts, layout=state.layout)])
+        new, entries = grown.chunks[len(state.chunks) :], grown.messages[count:]
+        self.store.append(self.scope, entries, expected=count, revision=revision)
+        self.refresh()
+        return new
+
     def revise(
         self, change: Callable[[list[Message]], list[Message]], made: Made | None = None
     ) -> list[Chunk]:

@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.errors import CodecError, InvalidInputError, StoreError
+from vist2_memory.errors import (
+    CodecError,
+    EncodingError,
+    InvalidInputError,
+    StoreError,
+    Vist2Error,
+)
 from vist2_memory.memory.behind import WriteBehind
 from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.store.base import Scope, Store
@@ -106,7 +112,7 @@ class Tensors:
         cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
         loaded = time.perf_counter()
         missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
-        fresh = engine.encode(missing)
+        fresh = _encoded(engine, missing)
         encoded = time.perf_counter()
         degraded += self._keep(engine, scope, fresh)
         known.update((tokens.chunk_id, tokens) for tokens in fresh)
@@ -178,6 +184,19 @@ def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) 
     for start in range(0, len(ids), _PREPARED):
         store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
     return older
+
+
+def _encoded(engine: Engine, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+    """What ``engine`` makes of ``chunks``; raises ``EncodingError`` where it fails."""
+    try:
+        return engine.encode(chunks)
+    except Vist2Error:
+        raise
+    except Exception as error:
+        raise EncodingError(
+            f"{engine.spec.model} failed to encode {len(chunks)} chunks: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _read(
