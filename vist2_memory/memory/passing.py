@@ -52,7 +52,7 @@ class Passing:
         namespace: str = "default",
         ttl: int | None = None,
         cache_bytes: int = CACHE_BYTES,
-        **keys: str | None,
+        **keys: Any,
     ) -> None:
         """``keys``: as ``VisualMemory.open`` takes them. Raises what that raises."""
         ttl = None if tensors is None else ttl or DAY
