@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.context import assemble, check_answers
+from vist2_memory.memory.context import assemble, check_answers, completed, generated
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_text
@@ -184,7 +184,7 @@ class Answering:
             )
             return
         folded: list[ChunkFolded] = []
-        for event in self._memory.engine.generate(assembled.context, params):
+        for event in generated(self._memory.engine, assembled.context, params):
             if isinstance(event, Finished):
                 reply = replace(reply, text=event.text, payload=calls_payload(event.calls))
                 yield assembled.finish(event, self._close_turn(asked, reply, folded, seen))
@@ -210,14 +210,7 @@ class Answering:
             assembled = assemble(
                 tensors, engine, self.scope, before, include, params, recent=recent, budget=budget
             )
-        start = before.tail_start
-        for event in engine.generate(assembled.context, params):
-            if isinstance(event, Finished):
-                event = assembled.finish(event, ())
-            elif isinstance(event, ChunkFolded):
-                event = replace(event, chunk=replace(event.chunk, start=start))
-                start += len(event.chunk.text)
-            yield event
+        yield from completed(engine, assembled, params, before.tail_start)
 
     def _open_turn(
         self, turn: str, question: str, payload: Mapping[str, Any] | None

@@ -19,7 +19,7 @@ from vist2_memory.errors import (
     QuotaExceededError,
     StoreError,
 )
-from vist2_memory.memory.context import assemble, check_answers, check_pinned
+from vist2_memory.memory.context import assemble, check_answers, check_pinned, generated
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.revisions import Made, last_question, place_of, turn_at
 from vist2_memory.memory.search import Found, find
@@ -163,7 +163,7 @@ class Revisable:
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()
-        for event in engine.generate(assembled.context, params):
+        for event in generated(engine, assembled.context, params):
             if isinstance(event, Finished):
                 calls = calls_payload(event.calls)
                 turn = question.turn
