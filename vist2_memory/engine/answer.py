@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from vist2_memory.engine.decoding import AnswerText, ByteTokenizer
+from vist2_memory.engine.grammar import CallForm
 from vist2_memory.text.transcript import CALL
-from vist2_memory.types import GenerationEvent, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
+from vist2_memory.types import (
+    FinishReason,
+    GenerationEvent,
+    GenerationParams,
+    TextDelta,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+)
 
 
 class Answer:
     """An answer as it grows. Stop strings are looked for in its text, not in calls."""
 
-    def __init__(self, tokenizer: ByteTokenizer, stop: Sequence[str], opens: int) -> None:
-        """``opens``: the id of the token that opens a call."""
-        self._tokenizer, self._opens = tokenizer, opens
-        self._text = AnswerText(tokenizer, stop)
+    def __init__(self, tokenizer: ByteTokenizer, params: GenerationParams, form: CallForm) -> None:
+        """With a schema nothing stops the answer before its end."""
+        self._tokenizer, self._form = tokenizer, form
+        self._text = AnswerText(tokenizer, params.stop if params.schema is None else ())
+        self._bare = form.opens is None and bool(params.offered)
         self._calls: list[tuple[str, AnswerText]] = []
         self._logprobs: list[TokenLogprob] = []
 
@@ -51,17 +61,33 @@ class Answer:
 
     def push(self, token: int, logprob: TokenLogprob | None = None) -> Iterator[GenerationEvent]:
         """Take a token; what can be told now."""
-        if token == self._opens:
+        if token == self._form.opens:
             yield from self.flush()
-            self._calls.append((f"call_{uuid.uuid4().hex[:24]}", AnswerText(self._tokenizer)))
-            return
-        if logprob is not None and not self._calls:
-            self._logprobs.append(logprob)
-        yield from self._told(self._part.push(token))
+            self._open()
+        elif token != self._form.closes:
+            data = self._tokenizer.bytes_of(token)
+            if self._bare and not self._calls and not self._text.so_far and data[:1] == b"{":
+                self._open()
+            if self._calls:
+                yield from self._push_call(data)
+            else:
+                self._logprobs += [logprob] if logprob else []
+                yield from self._told(self._text.take(data))
 
     def flush(self) -> Iterator[GenerationEvent]:
         """The end of the generation: what was still held back."""
         yield from self._told(self._part.flush())
+
+    def _open(self) -> None:
+        self._calls.append((f"call_{uuid.uuid4().hex[:24]}", AnswerText(self._tokenizer)))
+
+    def _push_call(self, data: bytes) -> Iterator[GenerationEvent]:
+        """Newlines, which JSON of a single line has none of, are no part of a call."""
+        for number, line in enumerate(data.split(b"\n")):
+            if number and self._bare:
+                self._open()
+            if line:
+                yield from self._told(self._part.take(line))
 
     def _told(self, new: str) -> Iterator[GenerationEvent]:
         if not new:
@@ -71,3 +97,17 @@ class Answer:
         else:
             yield TextDelta(new, tuple(self._logprobs))
             self._logprobs.clear()
+
+
+def finish_reason(
+    reason: FinishReason, answer: Answer, params: GenerationParams, may_end: bool
+) -> FinishReason:
+    """Why the answer ended, where the generation ended for ``reason``.
+
+    What its grammar lets end (``may_end``) is whole, also where it took the last token; but text
+    may end anywhere, so that this says nothing of it.
+    """
+    whole = may_end and (bool(answer.calls) or params.schema is not None)
+    if reason == "length" and not whole:
+        return "length"
+    return "tool_calls" if answer.calls else "stop"

@@ -15,14 +15,18 @@ from vist2_memory.engine.steering import Steering
 class Chooser:
     """Chooses the tokens of one answer; without a grammar, ``pick`` alone does."""
 
-    def __init__(self, pick: Callable[[Tensor], int], steering: Steering | None) -> None:
-        """``pick``: a token id from logits of shape (vocabulary,)."""
-        self._pick, self._steering = pick, steering
+    def __init__(
+        self, pick: Callable[[Tensor], int], steering: Steering | None, ahead: bool = True
+    ) -> None:
+        """``pick``: a token id from logits of shape (vocabulary,). ``ahead``: whether tokens may be
+        decided before there are logits for them.
+        """
+        self._pick, self._steering, self._ahead = pick, steering, ahead
 
     @property
-    def complete(self) -> bool:
-        """Whether the grammar has all that it asks for."""
-        return self._steering is not None and self._steering.complete
+    def may_end(self) -> bool:
+        """Whether there is a grammar, and it has all that it asks for."""
+        return self._steering is not None and self._steering.may_end
 
     def next(self, logits: Tensor, room: int) -> int:
         """The next token id; ``logits`` of shape (vocabulary,) are looked at if it is not decided.
@@ -35,7 +39,7 @@ class Chooser:
 
     def decides(self, room: int) -> bool:
         """Whether the next token needs no logits."""
-        if self._steering is None:
+        if self._steering is None or not self._ahead:
             return False
         self._steering.look_ahead(room)
         return self._steering.decided

@@ -41,7 +41,7 @@ class JsonPlace:
 
 
 def place_after(
-    place: JsonPlace | None, ids: Sequence[int], vocabulary: Vocabulary, opens: int
+    place: JsonPlace | None, ids: Sequence[int], vocabulary: Vocabulary, opens: int | None
 ) -> JsonPlace | None:
     """The place after ``ids``, of which ``opens`` begins new JSON; None in text."""
     for token in ids:
@@ -61,10 +61,10 @@ def allowed(matcher: LLMatcher, size: int) -> npt.NDArray[np.bool_]:
 class Closing:
     """Finds ways to the end; ``opens`` is the id that opens the JSON of a call."""
 
-    def __init__(self, vocabulary: Vocabulary, opens: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, opens: int | None) -> None:
         self._vocabulary, self._opens = vocabulary, opens
         self._between = self._order('}],"0123456789ntf: -[{')
-        self._in_string = self._order('"@:/.-TZ0123456789')
+        self._in_string = self._order('"@:/-TZ.0123456789')
         self._in_text = self._order(".")
 
     def _order(self, first: str) -> npt.NDArray[np.intp]:
@@ -74,19 +74,23 @@ class Closing:
         ids = np.array(self._vocabulary.byte_ids)[order]
         return ids[ids >= 0]
 
-    def find(self, matcher: LLMatcher, place: JsonPlace | None) -> tuple[int, ...] | None:
+    def find(
+        self, matcher: LLMatcher, place: JsonPlace | None, begin: Sequence[int] = ()
+    ) -> tuple[int, ...] | None:
         """The tokens after which ``matcher`` accepts the end of the answer; None if none is found.
 
-        ``matcher`` is left as it was. ``place`` is None where text is written.
+        ``matcher`` is left as it was. ``place`` is None where text is written. ``begin``: what the
+        way is to begin with.
         """
         trial = matcher.deep_copy()
-        way: list[int] = []
-        while not trial.is_accepting():
-            ids = trial.compute_ff_tokens() or self._best(trial, place)
+        way, ids = list[int](), list(begin)
+        while ids or not trial.is_accepting():
+            ids = ids or trial.compute_ff_tokens() or self._best(trial, place)
             if not ids or len(way) > LONGEST or not trial.consume_tokens(ids):
                 return None
             way += ids
             place = place_after(place, ids, self._vocabulary, self._opens)
+            ids = []
         return self._shorter(matcher, way)
 
     def _best(self, matcher: LLMatcher, place: JsonPlace | None) -> list[int]:

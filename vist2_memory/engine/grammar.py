@@ -36,13 +36,33 @@ _JOINED = frozenset({"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "if
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """What stands before and after the JSON of a call, as expressions of the grammar."""
+    """How a model writes a call: the ids of the tokens around it, and the text inside those.
 
-    opened: str
-    closed: str = ""
+    Without ``opens`` a call is told by its first letter: then no text may begin with a brace, and
+    none may come before a call.
+    """
+
+    opens: int | None
+    closes: int | None = None
+    inside: str = ""
+    """What stands on both sides of the JSON, within the tokens: empty or newlines."""
+    between: str = ""
+    """What stands between two calls: empty or newlines."""
 
 
-def grammar_of(params: GenerationParams, form: CallForm) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What an answer must match, in the grammar library's notation."""
+
+    text: str
+    form: CallForm
+    in_json: bool
+    """Whether the answer may begin with JSON."""
+    heads: tuple[str, ...] = ()
+    """How it can begin, after what opens a call, where it must begin with one."""
+
+
+def grammar_of(params: GenerationParams, form: CallForm) -> Grammar | None:
     """The grammar of an answer by ``params``; None where anything may be said.
 
     Raises ``InvalidInputError``, naming the tool, for a schema that cannot be kept to.
@@ -50,24 +70,46 @@ def grammar_of(params: GenerationParams, form: CallForm) -> str | None:
     tools, schema = params.offered, params.schema
     if not tools and schema is None:
         return None
-    rules = []
-    if params.must_call:
-        rules.append("start: calls")
-    elif schema is not None:
-        rules.append("start: said | calls" if tools else "start: said")
-    else:
-        rules += ["start: TEXT | TEXT? calls", r"TEXT: /(?s:.*)\S(?s:.*)/"]
+    rules = _beginning(params, form)
     if schema is not None and not params.must_call:
         rules.append(f"said: %json {_compiled(schema, 'the schema of the answer')}")
+    heads = [form.inside + _head(tool) for tool in tools]
     if tools:
-        rules.append("calls: call+" if params.parallel_tool_calls else "calls: call")
+        more = f"({_literal(form.between)} call)*" if form.between else "call*"
+        rules.append(f"calls: call {more if params.parallel_tool_calls else ''}")
         named = " | ".join(f"call_{number}" for number in range(len(tools)))
-        rules.append(f"call: {form.opened} ({named}) {form.closed}")
-    for number, tool in enumerate(tools):
-        head = f'{{"name": {json.dumps(tool.name, ensure_ascii=False)}, "arguments": '
-        rules.append(f'call_{number}: {_literal(head)} arguments_{number} "}}"')
+        rules.append(f"call: {_token(form.opens)} ({named}) {_token(form.closes)}")
+    for number, (tool, head) in enumerate(zip(tools, heads, strict=True)):
+        end = _literal("}" + form.inside)
+        rules.append(f"call_{number}: {_literal(head)} arguments_{number} {end}")
         rules.append(f"arguments_{number}: %json {_arguments(tool)}")
-    return "\n".join(rules) + "\n"
+    return Grammar(
+        "\n".join(rules) + "\n",
+        form,
+        in_json=schema is not None or form.opens is None,
+        heads=tuple(heads) if params.must_call else (),
+    )
+
+
+def _beginning(params: GenerationParams, form: CallForm) -> list[str]:
+    """The rules of what an answer consists of."""
+    if params.must_call:
+        return ["start: calls"]
+    if params.schema is not None:
+        if params.offered and form.opens is None:
+            raise InvalidInputError(
+                "this model writes calls as bare JSON, which a schema cannot be told from: ask for "
+                "one or the other, or give tool_choice='none'"
+            )
+        return ["start: said | calls" if params.offered else "start: said"]
+    if form.opens is None:
+        return ["start: TEXT | calls", r"TEXT: /\s*[^\s{](?s:.*)/"]
+    return ["start: TEXT | TEXT? calls", r"TEXT: /\s*\S(?s:.*)/"]
+
+
+def _head(tool: Tool) -> str:
+    """What a call of ``tool`` begins with, up to its arguments."""
+    return f'{{"name": {json.dumps(tool.name, ensure_ascii=False)}, "arguments": '
 
 
 def _arguments(tool: Tool) -> str:
@@ -124,3 +166,7 @@ def _narrowed(schema: Any) -> Any:
 
 def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _token(id: int | None) -> str:
+    return "" if id is None else f"<[{id}]>"

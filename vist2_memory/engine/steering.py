@@ -15,6 +15,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher
 
 from vist2_memory.engine.closing import Closing, JsonPlace, allowed, place_after
+from vist2_memory.engine.grammar import CallForm, Grammar, grammar_of
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import InvalidInputError, ModelError
 from vist2_memory.types import GenerationParams
@@ -23,32 +24,46 @@ FAR = 4
 """With this many times the room that it takes to end, one may lose sight of the end for a while."""
 
 
-def check_room(steering: Steering, params: GenerationParams) -> None:
-    """Raises ``InvalidInputError`` where no answer by ``params`` can be whole."""
+def steer(params: GenerationParams, form: CallForm, vocabulary: Vocabulary) -> Steering | None:
+    """What holds an answer to ``params``; None where anything may be said.
+
+    Raises ``InvalidInputError`` for tools or a schema that no answer can be held to, and for a
+    ``max_tokens`` within which none can be whole.
+    """
+    grammar = grammar_of(params, form)
+    if grammar is None:
+        return None
+    steering = Steering(vocabulary, grammar)
     shortest = steering.shortest
     if shortest is not None and shortest > params.max_tokens:
         raise InvalidInputError(
             f"max_tokens={params.max_tokens} is too few: the shortest answer that was found to "
             f"match the tools or the schema takes {shortest}"
         )
+    return steering
 
 
 class Steering:
     """The course of one answer through its grammar."""
 
-    def __init__(self, vocabulary: Vocabulary, grammar: str, opens: int, in_json: bool) -> None:
-        """``opens``: the id that opens the JSON of a call. ``in_json``: whether the answer may
-        begin with JSON. Raises ``InvalidInputError`` for a grammar that cannot be used.
-        """
-        self._vocabulary, self._opens = vocabulary, opens
-        self._matcher = LLMatcher(vocabulary.backend, grammar, log_level=0)
+    def __init__(self, vocabulary: Vocabulary, grammar: Grammar) -> None:
+        """Raises ``InvalidInputError`` for a grammar that cannot be used."""
+        self._vocabulary, self._opens = vocabulary, grammar.form.opens
+        self._matcher = LLMatcher(vocabulary.backend, grammar.text, log_level=0)
         if self._matcher.is_error():
             said = self._matcher.get_error().splitlines()[0]
             raise InvalidInputError(f"the tools and the schema cannot be kept to together: {said}")
-        self._closing = Closing(vocabulary, opens)
-        self._place = JsonPlace() if in_json else None
-        self._way = self._closing.find(self._matcher, self._place)
+        self._closing = Closing(vocabulary, self._opens)
+        self._place = JsonPlace() if grammar.in_json else None
+        self._way = self._first_way(grammar)
         self._decided: deque[int] = deque()
+
+    def _first_way(self, grammar: Grammar) -> tuple[int, ...] | None:
+        """The shortest way from the beginning: by the tool with the least to say, if by any."""
+        opened = [] if self._opens is None else [self._opens]
+        begins = [[*opened, *self._vocabulary.encode(head)] for head in grammar.heads] or [[]]
+        ways = [self._closing.find(self._matcher, self._place, begin) for begin in begins]
+        return min((way for way in ways if way is not None), key=len, default=None)
 
     @property
     def shortest(self) -> int | None:
@@ -56,9 +71,9 @@ class Steering:
         return None if self._way is None else len(self._decided) + len(self._way)
 
     @property
-    def complete(self) -> bool:
-        """Whether all that was begun is ended; text alone never is."""
-        return not self._decided and self._place is not None and self._matcher.is_accepting()
+    def may_end(self) -> bool:
+        """Whether the answer may end here."""
+        return not self._decided and self._matcher.is_accepting()
 
     @property
     def decided(self) -> bool:

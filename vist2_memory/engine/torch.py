@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vist2_memory.engine.answer import Answer
+from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.decoding import decode
-from vist2_memory.engine.grammar import CallForm, grammar_of
+from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import encoder_digest, find_device, load_model
-from vist2_memory.engine.sampling import Picker
-from vist2_memory.engine.steering import Steering, check_room
+from vist2_memory.engine.sampling import Picker, logprob_of
+from vist2_memory.engine.steering import steer
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -103,7 +103,7 @@ class TorchEngine(Engine):
         suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
         never = {*self.processor.silent_ids, *suppressed, *unknown}
         self._never = torch.tensor(sorted(never), device=self.device)
-        self._call_id = self.processor.tokenizer.id(CALL)
+        self._form = CallForm(self.processor.tokenizer.id(CALL))
         self._marks = self.processor.stop_ids | self.processor.silent_ids
         self._positions: int = text.max_position_embeddings
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)
@@ -173,7 +173,7 @@ class TorchEngine(Engine):
 
     def check(self, params: GenerationParams) -> None:
         """See :meth:`Engine.check`."""
-        self._steering(params)
+        steer(params, self._form, self._vocabulary)
 
     def generate(
         self, context: Context, params: GenerationParams, memory: KVCache | None = None
@@ -190,12 +190,13 @@ class TorchEngine(Engine):
                 f"the text that must stay text has {prompt_text} tokens, the model reads "
                 f"{spec.max_text_tokens}: shorten the system prompt, the tools or the question"
             )
-        choose = Chooser(self._picker(params), self._steering(params))
+        steering = steer(params, self._form, self._vocabulary)
+        choose = Chooser(self._picker(params), steering, ahead=params.logprobs is None)
         with span("prefill", visual_tokens=sum(map(len, context.visual)), text_tokens=prompt_text):
             cache = self.prefill(pinned, context.visual) if memory is None else memory.fork()
             base = len(cache)  # tokens before the recent text
             logits = self._append(cache, recent)
-        answer = Answer(tokenizer, params.stop if params.schema is None else (), self._call_id)
+        answer = Answer(tokenizer, params, self._form)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
@@ -211,7 +212,9 @@ class TorchEngine(Engine):
             new += 1
             recent.append(token)
             waiting.append(token)
-            yield from answer.push(token)
+            told = params.logprobs
+            known = None if told is None else logprob_of(logits, token, told, tokenizer)
+            yield from answer.push(token, known)
             if answer.stopped:
                 reason = "stop"
                 break
@@ -225,8 +228,7 @@ class TorchEngine(Engine):
             elif not choose.decides(room - 1):
                 logits, waiting = self._append(cache, waiting), []
         yield from answer.flush()
-        if reason == "stop" or choose.complete:
-            reason = "tool_calls" if answer.calls else "stop"
+        reason = finish_reason(reason, answer, params, choose.may_end)
         stood_for = sum(tokens.text_tokens for tokens in context.visual)
         yield Finished(
             text=answer.text,
@@ -244,22 +246,9 @@ class TorchEngine(Engine):
         )
 
     def _picker(self, params: GenerationParams) -> Picker:
-        """What picks from logits; where the answer has a grammar, that says what is never said."""
+        """What picks from logits; a call is opened only where tools are offered."""
         never = self._never
-        if params.offered:
-            never = never[never != self._call_id]
-        return Picker(params, never)
-
-    def _steering(self, params: GenerationParams) -> Steering | None:
-        """The grammar of an answer by ``params``; raises ``InvalidInputError``."""
-        grammar = grammar_of(params, CallForm(f"<[{self._call_id}]>"))
-        if grammar is None:
-            return None
-        steering = Steering(
-            self._vocabulary, grammar, self._call_id, in_json=params.schema is not None
-        )
-        check_room(steering, params)
-        return steering
+        return Picker(params, never[never != self._form.opens] if params.offered else never)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
