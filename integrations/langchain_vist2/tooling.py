@@ -87,7 +87,7 @@ def schema_asked_for(response_format: Any) -> dict[str, Any] | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return ANY_JSON
+        return dict(response_format.get("schema", ANY_JSON))
     if kind != "json_schema":
         return schema_of(dict(response_format))
     try:
