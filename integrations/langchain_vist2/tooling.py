@@ -24,7 +24,7 @@ def as_openai(tool: ToolLike) -> dict[str, Any]:
     """``tool`` as OpenAI's dict of a function; raises ``InvalidInputError`` for another kind."""
     try:
         found = convert_to_openai_tool(tool)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{tool!r:.80} is no tool: {error}") from error
     if found.get("type") != "function" or "name" not in found.get("function", {}):
         raise InvalidInputError(
