@@ -29,6 +29,7 @@ from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
@@ -92,6 +93,11 @@ class ChatVIST2(Traced, Opened):
     @model_validator(mode="after")
     def _check_options(self) -> ChatVIST2:
         self._asked(None, {})
+        return self
+
+    @model_validator(mode="after")
+    def _set_vist2_version(self) -> ChatVIST2:
+        self._add_version("vist2-memory", __version__)
         return self
 
     # Answering
