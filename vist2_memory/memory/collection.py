@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError, InvalidInputError
@@ -53,6 +54,10 @@ class Collection:
     def documents(self) -> list[Document]:
         """All documents, verbatim, in the order in which they were added."""
         return _documents(self._memory.store.read(self.scope))
+
+    def only(self, ids: Iterable[str]) -> Collection:
+        """Those documents that have these ids, read once, to be given as ``include``."""
+        return _Part(self, frozenset(ids))
 
     def add_documents(
         self,
@@ -172,6 +177,31 @@ class Collection:
         deleted = await self._memory.async_store.delete(self.scope)
         self._memory.tensors.forget(self.scope)  # at once, as none waits to be written
         return deleted
+
+
+class _Part(Collection):
+    """Some documents of a collection, as they were when it was made."""
+
+    def __init__(self, whole: Collection, ids: frozenset[str]) -> None:
+        super().__init__(whole._memory, whole.scope)
+        self._documents = [document for document in whole.documents() if document.id in ids]
+
+    def documents(self) -> list[Document]:
+        return list(self._documents)
+
+    async def adocuments(self) -> list[Document]:
+        return self.documents()
+
+    def search(self, text: str, *, limit: int = 20) -> list[Found]:
+        entries = [Message("document", d.text, d.id, payload=d.metadata) for d in self._documents]
+        return find(entries, text, limit)
+
+    def chunks(self) -> list[Chunk]:
+        return list(self._chunks)
+
+    @cached_property
+    def _chunks(self) -> list[Chunk]:
+        return super().chunks()
 
 
 def _documents(entries: Sequence[Message]) -> list[Document]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
@@ -13,7 +13,15 @@ from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
 from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import MARKS, written
-from vist2_memory.types import Context, Finished, GenerationParams, Message
+from vist2_memory.tracing import span
+from vist2_memory.types import (
+    ChunkFolded,
+    Context,
+    Finished,
+    GenerationEvent,
+    GenerationParams,
+    Message,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,49 @@ class Assembled:
         )
 
 
-def check_answers(engine: Engine) -> None:
-    """Raises ``ModelError`` for an engine that has no model to answer."""
+def generated(
+    engine: Engine, context: Context, params: GenerationParams
+) -> Iterator[GenerationEvent]:
+    """What ``engine`` generates from ``context``, as one span."""
+    with span("generate", max_tokens=params.max_tokens) as outcome:
+        for event in engine.generate(context, params):
+            if isinstance(event, Finished):
+                outcome.update(tokens=event.usage.new_tokens, reason=event.reason)
+                break
+            yield event
+    yield event
+
+
+def completed(
+    engine: Engine, assembled: Assembled, params: GenerationParams, start: int
+) -> Iterator[GenerationEvent]:
+    """What comes after an assembled context, whose tail begins at ``start``; logged nowhere."""
+    for event in generated(engine, assembled.context, params):
+        if isinstance(event, Finished):
+            event = assembled.finish(event, ())
+        elif isinstance(event, ChunkFolded):
+            event = replace(event, chunk=replace(event.chunk, start=start))
+            start += len(event.chunk.text)
+        yield event
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Tokens that a context has: read as text, and visual ones if all of its memory is read."""
+
+    text: int
+    visual: int
+
+
+def check_answers(engine: Engine, params: GenerationParams) -> None:
+    """Raises ``ModelError`` for an engine that has no model to answer, and ``InvalidInputError``
+    for ``params`` that it cannot honour."""
     if not engine.spec.answers:
         raise ModelError(
             f"the memory was opened with {engine.spec.model!r}, which only draws: send what "
             "Session.deliver() gives to a hosted model, or open the memory with a model"
         )
+    engine.check(params)
 
 
 def check_pinned(engine: Engine, session: str, pinned: str) -> None:
@@ -83,9 +127,7 @@ def assemble(
     ``recent`` follows as text. ``budget``: tokens that may be read, visual and text together.
     Raises ``ContextOverflowError`` where the text alone is more.
     """
-    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
-    said = "".join(written(message) for message in recent if message.role != "system")
-    tail = state.tail + said + MARKS["assistant"]
+    pinned, tail = _text(state, recent)
     room = engine.spec.max_visual_tokens
     if budget is not None:
         room = min(room, budget - _text_tokens(engine, pinned, tail, params, budget))
@@ -105,6 +147,28 @@ def assemble(
     visual = tuple(tokens for part in parts for tokens in part.visual)
     context = Context(pinned, visual, tail, tuple(sources), state.speaks)
     return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))
+
+
+def needs(
+    engine: Engine,
+    state: Transcript,
+    include: Sequence[Collection],
+    params: GenerationParams,
+    recent: Sequence[Message],
+) -> Needs:
+    """What :func:`assemble` would take, had it room for all."""
+    pinned, tail = _text(state, recent)
+    books = {books.scope: books for books in include}.values()
+    chunks = [*state.chunks, *(chunk for collection in books for chunk in collection.chunks())]
+    visual = sum(engine.cost(chunk) for chunk in chunks)
+    return Needs(engine.text_tokens(pinned, tail, params), visual)
+
+
+def _text(state: Transcript, recent: Sequence[Message]) -> tuple[str, str]:
+    """The pinned text, and the text after the memory."""
+    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
+    said = "".join(written(message) for message in recent if message.role != "system")
+    return pinned, state.tail + said + MARKS["assistant"]
 
 
 def _text_tokens(

@@ -18,6 +18,7 @@ from vist2_memory.memory.context import check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.mirror import Mirror
 from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.validation import check_role, check_said
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
 
 
-class Session(Answering, Revisable):
+class Session(Answering, Mirror, Revisable):
     """One conversation. Made by :meth:`VisualMemory.session`; safe to use from several threads."""
 
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
@@ -93,11 +94,18 @@ class Session(Answering, Revisable):
             self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
-    def deliver(self, *, include: Sequence[Collection] = (), room: Room | None = None) -> Delivery:
+    def deliver(
+        self,
+        *,
+        upto: int | None = None,
+        include: Sequence[Collection] = (),
+        room: Room | None = None,
+    ) -> Delivery:
         """The memory as pages and text for a hosted model; nothing is generated or stored.
 
-        ``include`` puts documents before the conversation, ``room`` limits what is sent. Raises
-        ``ModelError`` when the memory was not opened with ``pages:`` and a provider.
+        ``upto``: the first so many messages only. ``include`` puts documents before the
+        conversation, ``room`` limits what is sent. Raises ``ModelError`` when the memory was not
+        opened with ``pages:`` and a provider.
         """
         engine = self._memory.engine
         if not isinstance(engine, PageEngine):
@@ -108,7 +116,9 @@ class Session(Answering, Revisable):
         books = {books.scope: books for books in include}.values()
         shelf = [chunk for collection in books for chunk in collection.chunks()]
         with self._log.lock:
-            return deliver(engine, self._log.refresh(), shelf, room or Room())
+            state = self._log.refresh()
+            before = state if upto is None else state.until(upto)
+            return deliver(engine, before, shelf, room or Room())
 
     def delete(self) -> Deleted:
         """Delete the session, log, tensors and what the outbox has of it; in counts."""
