@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -72,6 +72,13 @@ class WriteBehind:
         """Whether something of ``scope`` is not written yet."""
         with self._changed:
             return self._has(scope)
+
+    def waits_for(self, scope: Scope, fingerprint: str, chunk_ids: Iterable[str]) -> bool:
+        """Whether one of these tensors is not written yet."""
+        with self._changed:
+            jobs = [*self._jobs, *([self._doing] if self._doing is not None else ())]
+            ours = [j for j in jobs if (j.scope, j.fingerprint) == (scope, fingerprint)]
+            return any(chunk_id in job.items for chunk_id in chunk_ids for job in ours)
 
     def forget(self, scope: Scope) -> None:
         """Write nothing more of ``scope`` of what was put; what is on its way is waited for."""

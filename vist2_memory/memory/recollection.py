@@ -88,6 +88,24 @@ class Tensors:
             self._lately.drop(scope, engine.spec.fingerprint, chunk_ids)
             self._store.drop_many(scope, engine.spec.fingerprint, chunk_ids)
 
+    def reseal(self, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
+        """Seal the log of ``scope``, and the visual tokens of ``chunks``, under the newest key.
+
+        Returns how many messages were under an older one. Raises ``InvalidInputError`` for a store
+        without keys.
+        """
+        store = self._store
+        if not isinstance(store, SealedStore):
+            raise InvalidInputError(
+                f"{store.describe()} was opened without keys: there is nothing to seal with"
+            )
+        self.flush(scope)  # whoever then finds a log that was sealed anew drops what waits
+        ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+        older = store.reseal(scope)
+        for start in range(0, len(ids), _PREPARED):
+            store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
+        return older
+
     def waiting(self, scope: Scope) -> bool:
         """Whether visual tokens of ``scope`` wait to be written."""
         return self._behind is not None and self._behind.waiting(scope)
@@ -130,6 +148,8 @@ class Tensors:
         rest = [chunk_id for chunk_id in ids if chunk_id not in known]
         if not rest:
             return known, []
+        if self._behind is not None and self._behind.waits_for(scope, fingerprint, rest):
+            self._behind.flush(scope)  # else they would be encoded twice
         read, degraded = _read(self._store, fingerprint, scope, rest)
         self._lately.put(scope, read.values())
         return known | read, degraded
@@ -157,23 +177,6 @@ class Tensors:
 def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
     """`Tensors.recollect` out of ``store`` itself."""
     return Tensors(store).recollect(engine, scope, chunks)
-
-
-def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
-    """Seal the log of ``scope``, and the visual tokens of ``chunks``, under the newest key.
-
-    Returns how many messages were under an older one. Raises ``InvalidInputError`` for a store
-    without keys.
-    """
-    if not isinstance(store, SealedStore):
-        raise InvalidInputError(
-            f"{store.describe()} was opened without keys: there is nothing to seal with"
-        )
-    ids = list(dict.fromkeys(chunk.id for chunk in chunks))
-    older = store.reseal(scope)
-    for start in range(0, len(ids), _PREPARED):
-        store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
-    return older
 
 
 def _read(
