@@ -118,6 +118,46 @@ def test_what_could_not_be_written_is_told_once_and_logged(
     assert session.ask("Who?").degraded == ()
 
 
+def test_what_could_not_be_written_is_written_with_its_next_use() -> None:
+    store = FailingStore("put_many")
+    memory = plain(store=store)
+    used, unused = tell(memory.session("a")), tell(memory.session("b"))
+    memory.flush()
+    for _ in range(3):  # however often it fails
+        [note] = used.ask("Who?").degraded
+        assert note == "visual tokens were not cached: put_many is out of order"
+        memory.flush()
+    assert not any(stored(used))
+    store.broken.clear()
+    used.ask("Who?")
+    memory.flush()
+    read = len(engine_of(memory).contexts[-1].visual)
+    assert read > 3
+    assert stored(used)[:read] == [True] * read
+    assert not any(stored(unused))
+    encoded = engine_of(memory).encoded
+    assert len(encoded) == len(used.chunks()) + len(unused.chunks())
+
+
+@pytest.mark.parametrize("change", ["edit", "delete"])
+def test_what_could_not_be_written_and_is_gone_is_never_written(change: str) -> None:
+    store = FailingStore("put_many")
+    memory = plain(store=store)
+    session = tell(memory.session("a"))
+    memory.flush()
+    before = {chunk.id for chunk in session.chunks()}
+    if change == "edit":
+        session.edit(session.messages()[0].id, "My dog is called Rex.")
+    else:
+        session.delete()
+        tell(session, TALK[1:])
+    store.broken.clear()
+    session.ask("Who?")
+    memory.flush()
+    assert set(store.tensor_ids(session.scope)["plain-1"]) <= {c.id for c in session.chunks()}
+    assert before - {chunk.id for chunk in session.chunks()}
+
+
 def test_an_error_that_nobody_foresaw_is_told_and_the_next_write_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

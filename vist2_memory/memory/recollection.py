@@ -22,6 +22,8 @@ from vist2_memory.types import Chunk, VisualTokens
 _PREPARED = 64
 """Chunks whose visual tokens are held at once where nobody waits for them: with features for layers
 of their own, a page of a large model takes some 30 MB."""
+_AGAIN = 16 * 2**20
+"""Bytes of visual tokens that the store did not take, that are put again with one use of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Tensors:
         fresh = engine.encode(missing)
         encoded = time.perf_counter()
         degraded += self._keep(engine, scope, fresh)
+        refused = self._lately.to_store_again(scope, engine.spec.fingerprint, known, _AGAIN)
+        degraded += self._keep(engine, scope, refused)
         known.update((tokens.chunk_id, tokens) for tokens in fresh)
         return Recollection(
             visual=tuple(known[chunk.id] for chunk in chunks),
@@ -167,6 +171,7 @@ class Tensors:
         try:
             self._store.put_many(scope, fingerprint, data)
         except StoreError as error:
+            self._lately.not_stored(scope, fingerprint, data)
             return [f"visual tokens were not cached: {error}"]
         return []
 
