@@ -192,10 +192,17 @@ def test_deleting_finds_tensors_whose_list_was_evicted(redis_server: RedisServer
     assert client.dbsize() == 0
 
 
+@pytest.fixture
+def tensors(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server for tensors alone."""
+    server = started(tmp_path / "tensors")
+    yield server
+    server.stop()
+
+
 def test_tensors_that_are_away_are_misses_and_a_log_that_is_away_is_an_error(
-    redis_server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tensors: RedisServer
 ) -> None:
-    tensors = started(tmp_path / "tensors")
     url, other = (f"{server.url}?deadline=0.3" for server in (redis_server, tensors))
     tensors.stop()
     with pytest.warns(StoreWarning, match="cannot be reached"):
@@ -216,10 +223,9 @@ def test_tensors_that_are_away_are_misses_and_a_log_that_is_away_is_an_error(
 
 
 def test_tensors_are_stored_when_their_server_is_back(
-    redis_server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tensors: RedisServer
 ) -> None:
-    tensors = started(tmp_path / "tensors")
-    url, other = (f"{server.url}?deadline=0.3" for server in (redis_server, tensors))
+    url, other = f"{redis_server.url}?deadline=30", f"{tensors.url}?deadline=0.3"
     with VisualMemory.open(url, tensors=other, model=DigestEngine()) as memory:
         tensors.kill()
         session = memory.session("a")
@@ -238,4 +244,3 @@ def test_tensors_are_stored_when_their_server_is_back(
     with VisualMemory.open(url, tensors=other, model=engine) as again:
         again.session("a").ask("Who?")
     assert encoded.isdisjoint(engine.encoded)
-    tensors.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 import threading
@@ -22,7 +23,7 @@ from vist2_memory.errors import (
     StoreUnavailableError,
 )
 from vist2_memory.store import Scope, open_store
-from vist2_memory.store.outbox import Outbox, default_path
+from vist2_memory.store.outbox import Kept, Outbox, default_path
 from vist2_memory.types import Finished, Message
 
 QUESTION, ANSWER = "What is my cat called?", "Your cat is called Miso."
@@ -511,6 +512,50 @@ def test_an_outbox_that_was_deleted_is_made_again(store: FailingStore, file: Pat
     assert said(memory.session("a")) == [("user", QUESTION)]
     ask_while_away(memory.session("b"), store)
     assert len(Outbox(file).entries()) == 1
+
+
+# What looking into it costs
+
+
+def test_an_outbox_that_nobody_wrote_to_is_looked_into_once(
+    store: FailingStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened(store, file).session("a")
+    question = session.add("user", QUESTION, turn="t1")
+    theirs, answer = Outbox(file), Message("assistant", ANSWER, id="t1:a", turn="t1")
+    theirs.keep(store, Scope("default", "session", "other"), question, answer)
+    looked, real = [0], Outbox.entries
+
+    def entries(self: Outbox, *wanted: object) -> list[Kept]:
+        looked[0] += 1
+        return real(self, *wanted)  # type: ignore[arg-type]
+
+    def looks() -> int:
+        looked[0] = 0
+        for _ in range(3):
+            session.messages()
+        return looked[0]
+
+    monkeypatch.setattr(Outbox, "entries", entries)
+    assert looks() == 3  # written to just now: the next write might get the same time
+    for path in file.parent.iterdir():
+        os.utime(path, (1e9, 1e9))
+    assert (looks(), looks()) == (1, 0)
+    theirs.keep(store, session.scope, question, answer)  # as another process does
+    assert said(session) == [("user", QUESTION), ("assistant", ANSWER)]
+
+
+def test_what_the_store_did_not_take_is_tried_again_though_nobody_wrote_to_the_outbox(
+    store: FailingStore, file: Path
+) -> None:
+    session = opened(store, file).session("a")
+    ask_while_away(session, store)
+    for _ in range(2):
+        for path in file.parent.iterdir():
+            os.utime(path, (1e9, 1e9))
+        assert said(session) == [("user", QUESTION)]
+    store.broken.clear()
+    assert said(session) == [("user", QUESTION), ("assistant", ANSWER)]
 
 
 # The command line
