@@ -57,7 +57,9 @@ class VisualMemory(Housekeeping):
         """Use :meth:`open`."""
         self.store = store
         self.async_store = asynchronous(store)
-        self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
+        lately = LatelyUsed(cache_bytes)
+        behind = WriteBehind(store, failed=lately.not_stored)
+        self.tensors = Tensors(store, lately, behind)
         self.outbox = outbox
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None

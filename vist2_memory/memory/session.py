@@ -19,7 +19,6 @@ from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.mirror import Mirror
-from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.validation import check_role, check_said
 from vist2_memory.store.base import Deleted, Scope
@@ -132,7 +131,7 @@ class Session(Answering, Mirror, Revisable):
         another writer was there meanwhile: nothing is changed then, try again.
         """
         with self._log.lock:
-            return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
+            return self._memory.tensors.reseal(self._memory.engine, self.scope, self.chunks())
 
     def export(self, path: Path | str, *, tensors: bool = False) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -143,7 +142,7 @@ class Session(Answering, Mirror, Revisable):
         messages = self.messages()
         exported = None
         if tensors:
-            self._memory.flush()
+            self._memory.tensors.flush(self.scope)
             fingerprint = self._memory.engine.spec.fingerprint
             ids = sorted({chunk.id for chunk in self.chunks()})
             data = read_good(self._memory.store, self.scope, fingerprint, ids)
