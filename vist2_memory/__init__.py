@@ -32,7 +32,14 @@ if TYPE_CHECKING:
         TamperedError,
         Vist2Error,
     )
-    from vist2_memory.memory import Collection, Document, Session, VisualMemory
+    from vist2_memory.memory import (
+        Collection,
+        Document,
+        Excerpt,
+        Passage,
+        Session,
+        VisualMemory,
+    )
     from vist2_memory.store import Quota
     from vist2_memory.types import (
         Chunk,
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
         Finished,
         GenerationEvent,
         GenerationParams,
+        LeftOut,
         Message,
         TextDelta,
         Timing,
@@ -72,7 +80,14 @@ _HOMES = {
         "StoreWarning",
         "Vist2Error",
     ),
-    "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
+    "vist2_memory.memory": (
+        "Collection",
+        "Document",
+        "Excerpt",
+        "Passage",
+        "Session",
+        "VisualMemory",
+    ),
     "vist2_memory.store": ("Quota",),
     "vist2_memory.types": (
         "Chunk",
@@ -80,6 +95,7 @@ _HOMES = {
         "Finished",
         "GenerationEvent",
         "GenerationParams",
+        "LeftOut",
         "Message",
         "TextDelta",
         "Timing",
@@ -98,6 +114,7 @@ __all__ = [
     "ConflictError",
     "ContextOverflowError",
     "Document",
+    "Excerpt",
     "FingerprintMismatchError",
     "Finished",
     "GenerationEvent",
@@ -105,10 +122,12 @@ __all__ = [
     "InvalidInputError",
     "InvalidMessageError",
     "InvalidScopeError",
+    "LeftOut",
     "LogLostError",
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "Passage",
     "Quota",
     "QuotaExceededError",
     "SealedError",
