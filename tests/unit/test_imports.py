@@ -16,6 +16,7 @@ PUBLIC = {
     "ConflictError",
     "ContextOverflowError",
     "Document",
+    "EncodingError",
     "Excerpt",
     "FingerprintMismatchError",
     "Finished",

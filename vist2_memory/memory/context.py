@@ -15,6 +15,7 @@ from vist2_memory.memory.candidates import (
     question_of,
     told,
 )
+from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.reading import Reading
 from vist2_memory.memory.recollection import Recollection, Tensors
 from vist2_memory.memory.transcript import Transcript
@@ -57,6 +58,14 @@ class Assembled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Tokens that a context has: read as text, and visual ones if all of its memory is read."""
+
+    text: int
+    visual: int
+
+
 def check_answers(engine: Engine) -> None:
     """Raises ``ModelError`` for an engine that has no model to answer."""
     if not engine.spec.answers:
@@ -92,9 +101,7 @@ def assemble(
     alone, or what is pinned, is more than it allows, and ``InvalidInputError`` for pins that name
     nothing, documents that the engine cannot read, and a policy's answer that cannot be followed.
     """
-    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
-    said = "".join(written(message) for message in recent if message.role != "system")
-    tail = state.tail + said + MARKS["assistant"]
+    pinned, tail = _text(state, recent)
     room = engine.spec.max_visual_tokens
     if reading.budget is not None:
         text_tokens = _text_tokens(engine, pinned, tail, params, reading.budget)
@@ -116,6 +123,28 @@ def assemble(
     sources = tuple(one.chunk for one in kept)
     left_out = told([candidates[place] for place in selection.left_out], state)
     return Assembled(Context(pinned, visual, tail, sources, state.speaks), left_out, tuple(parts))
+
+
+def needs(
+    engine: Engine,
+    state: Transcript,
+    include: Sequence[Collection],
+    params: GenerationParams,
+    recent: Sequence[Message],
+) -> Needs:
+    """What :func:`assemble` would take, had it room for all."""
+    pinned, tail = _text(state, recent)
+    books = once(include, engine)
+    chunks = [*state.chunks, *(chunk for collection in books for chunk in collection.chunks())]
+    visual = sum(engine.cost(chunk) for chunk in chunks)
+    return Needs(engine.text_tokens(pinned, tail, params), visual)
+
+
+def _text(state: Transcript, recent: Sequence[Message]) -> tuple[str, str]:
+    """The pinned text, and the text after the memory."""
+    pinned = state.pinned + "".join(written(m) for m in recent if m.role == "system")
+    said = "".join(written(message) for message in recent if message.role != "system")
+    return pinned, state.tail + said + MARKS["assistant"]
 
 
 def _text_tokens(

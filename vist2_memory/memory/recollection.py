@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.errors import CodecError, InvalidInputError, StoreError
+from vist2_memory.errors import (
+    CodecError,
+    EncodingError,
+    InvalidInputError,
+    StoreError,
+    Vist2Error,
+)
 from vist2_memory.memory.behind import WriteBehind
 from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.store.sealed import SealedStore
+from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, VisualTokens
 
 _PREPARED = 64
@@ -105,7 +112,7 @@ class Tensors:
         cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
         loaded = time.perf_counter()
         missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
-        fresh = engine.encode(missing)
+        fresh = _encoded(engine, missing)
         encoded = time.perf_counter()
         degraded += self._keep(engine, scope, fresh)
         known.update((tokens.chunk_id, tokens) for tokens in fresh)
@@ -130,7 +137,9 @@ class Tensors:
         rest = [chunk_id for chunk_id in ids if chunk_id not in known]
         if not rest:
             return known, []
-        read, degraded = _read(self._store, fingerprint, scope, rest)
+        with span("store", what="tensors", wanted=len(rest)) as outcome:
+            read, degraded = _read(self._store, fingerprint, scope, rest)
+            outcome["found"] = len(read)
         self._lately.put(scope, read.values())
         return known | read, degraded
 
@@ -139,15 +148,16 @@ class Tensors:
         if not tokens:
             return []
         fingerprint = engine.spec.fingerprint
-        data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
-        self._lately.put(scope, tokens)
-        if self._behind is not None:
-            self._behind.put(scope, fingerprint, data)
-            return []
-        try:
-            self._store.put_many(scope, fingerprint, data)
-        except StoreError as error:
-            return [f"visual tokens were not cached: {error}"]
+        with span("store", what="tensors", written=len(tokens)):
+            data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
+            self._lately.put(scope, tokens)
+            if self._behind is not None:
+                self._behind.put(scope, fingerprint, data)
+                return []
+            try:
+                self._store.put_many(scope, fingerprint, data)
+            except StoreError as error:
+                return [f"visual tokens were not cached: {error}"]
         return []
 
     def _notes(self, scope: Scope) -> list[str]:
@@ -174,6 +184,19 @@ def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) 
     for start in range(0, len(ids), _PREPARED):
         store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
     return older
+
+
+def _encoded(engine: Engine, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+    """What ``engine`` makes of ``chunks``; raises ``EncodingError`` where it fails."""
+    try:
+        return engine.encode(chunks)
+    except Vist2Error:
+        raise
+    except Exception as error:
+        raise EncodingError(
+            f"{engine.spec.model} failed to encode {len(chunks)} chunks: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _read(

@@ -18,6 +18,7 @@ from vist2_memory.memory.context import check_pinned
 from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.mirror import Mirror
 from vist2_memory.memory.reading import ReadingOptions, reading
 from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
 
 
-class Session(Answering, Revisable):
+class Session(Answering, Mirror, Revisable):
     """One conversation. Made by :meth:`VisualMemory.session`; safe to use from several threads."""
 
     def __init__(self, memory: VisualMemory, scope: Scope) -> None:
@@ -98,6 +99,7 @@ class Session(Answering, Revisable):
     def deliver(
         self,
         *,
+        upto: int | None = None,
         include: Sequence[Collection] = (),
         room: Room | None = None,
         selection: Policy | str | None = None,
@@ -105,9 +107,10 @@ class Session(Answering, Revisable):
     ) -> Delivery:
         """The memory as pages and text for a hosted model; nothing is generated or stored.
 
-        ``include`` puts documents before the conversation, ``room`` limits what is sent; where not
-        all fits, ``selection`` and ``pins`` say what is, see :class:`ReadingOptions`. Raises
-        ``ModelError`` when the memory was not opened with ``pages:`` and a provider.
+        ``upto``: the first so many messages only. ``include`` puts documents before the
+        conversation, ``room`` limits what is sent; where not all fits, ``selection`` and ``pins``
+        say what is, see :class:`ReadingOptions`. Raises ``ModelError`` when the memory was not
+        opened with ``pages:`` and a provider.
         """
         engine = self._memory.engine
         if not isinstance(engine, PageEngine):
@@ -118,7 +121,9 @@ class Session(Answering, Revisable):
         options: ReadingOptions = {"include": include, "selection": selection, "pins": pins}
         read = reading(options, self._memory.selection)
         with self._log.lock:
-            return deliver(engine, self.scope, self._log.refresh(), read, room or Room())
+            state = self._log.refresh()
+            before = state if upto is None else state.until(upto)
+            return deliver(engine, self.scope, before, read, room or Room())
 
     def delete(self) -> Deleted:
         """Delete the session, log, tensors and what the outbox has of it; in counts."""
