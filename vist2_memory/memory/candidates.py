@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from typing import Literal
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import InvalidInputError
@@ -107,10 +108,9 @@ def told(left_out: Sequence[Candidate], state: Transcript) -> tuple[LeftOut, ...
     entries = []
     for scope, group in groupby(left_out, key=lambda candidate: candidate.source):
         of_scope = list(group)
-        if scope.kind == "session":
-            ids = state.messages_in(candidate.chunk for candidate in of_scope)
-        else:
-            ids = list(dict.fromkeys(candidate.document for candidate in of_scope))
         tokens = sum(candidate.chunk.tokens for candidate in of_scope)
-        entries.append(LeftOut(scope.kind, scope.name, tuple(ids), tokens))
+        documents = list(dict.fromkeys(one.document for one in of_scope if one.document))
+        said = state.messages_in(one.chunk for one in of_scope if not one.document)
+        kind: Literal["session", "collection"] = "collection" if documents else "session"
+        entries.append(LeftOut(kind, scope.name, tuple(documents or said), tokens))
     return tuple(entries)

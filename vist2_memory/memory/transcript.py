@@ -108,14 +108,17 @@ class Transcript:
         return sorted(found)
 
     def messages_in(self, chunks: Iterable[Chunk]) -> list[str]:
-        """The ids of the messages of which something stands in ``chunks``, in order."""
+        """The ids of the messages of which something stands in ``chunks``, in order.
+
+        Messages without an id are passed over.
+        """
         flow = self._flow()
         starts = [start for _, start, _ in flow]
         found: set[int] = set()
         for chunk in chunks:
             first = bisect_right(starts, chunk.start) - 1
             found.update(range(first, bisect_left(starts, chunk.start + len(chunk.text))))
-        return [flow[place][0].id for place in sorted(found)]
+        return [id for place in sorted(found) if (id := flow[place][0].id)]
 
     def _flow(self) -> list[tuple[Message, int, int]]:
         """The messages that stand in the text, each with its (start, end) there."""

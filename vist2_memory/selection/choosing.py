@@ -22,7 +22,7 @@ class Candidate:
     source: Scope
     """The session or the collection that it is of."""
     document: str = ""
-    """The id of the document that it is of; empty in a session."""
+    """The id of the document that it is of; empty for what was said in a conversation."""
     pinned: bool = False
     """It enters whatever else does, and no policy is asked."""
 

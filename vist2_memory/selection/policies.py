@@ -18,8 +18,8 @@ def recent(candidates: Sequence[Candidate], budget: int, question: str = "") -> 
 
     Each may use what the other leaves; where both want more, they get a half of the budget each.
     """
-    documents = [i for i, one in enumerate(candidates) if one.source.kind == "collection"]
-    said = [i for i, one in enumerate(candidates) if one.source.kind == "session"]
+    documents = [i for i, one in enumerate(candidates) if one.document]
+    said = [i for i, one in enumerate(candidates) if not one.document]
     costs, costs_said = ([candidates[i].cost for i in group] for group in (documents, said))
     own, theirs = share(sum(costs_said), sum(costs), budget)
     return documents[newest_that_fit(costs, theirs) :] + said[newest_that_fit(costs_said, own) :]
@@ -39,7 +39,7 @@ def mixed(
     """The newest of the conversation for a share of the budget, and the rest as in `relevant`."""
     if not 0 <= newest <= 1:
         raise InvalidInputError(f"newest={newest!r} is not allowed: a share of the budget, 0 to 1")
-    said = [i for i, one in enumerate(candidates) if one.source.kind == "session"]
+    said = [i for i, one in enumerate(candidates) if not one.document]
     costs = [candidates[i].cost for i in said]
     first = said[newest_that_fit(costs, int(budget * newest)) :]
     ranked = _ranked(candidates, _relevance(candidates, question))
