@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.context import assemble, check_answers
+from vist2_memory.memory.context import assemble, check_answers, completed, generated
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.streams import from_thread
@@ -81,10 +81,10 @@ class Answering:
         are not there, leave the question in the log, unanswered: ask again under its ``turn``.
         """
         check_text(question, "question")
-        check_answers(self._memory.engine)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
         read = reading(options, self._memory.selection)
-        turn = turn or uuid.uuid4().hex
-        return self._stream(question, read, params or GenerationParams(), turn, payload)
+        return self._stream(question, read, params, turn or uuid.uuid4().hex, payload)
 
     def resume(
         self,
@@ -110,9 +110,10 @@ class Answering:
         ``turn`` makes a retry idempotent: if the log ends with an answer of that turn, it is given
         out as it was stored. Raises ``ConflictError`` where there is nothing to be answered.
         """
-        check_answers(self._memory.engine)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
         read = reading(options, self._memory.selection)
-        return self._stream(None, read, params or GenerationParams(), turn or "", None)
+        return self._stream(None, read, params, turn or "", None)
 
     def complete(
         self,
@@ -128,9 +129,10 @@ class Answering:
         of ``recent`` after them as text; system messages among these are pinned. ``options`` say
         what else is read, and how much, see `stream`.
         """
-        check_answers(self._memory.engine)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
         read = reading(options, self._memory.selection)
-        return self._complete(recent, upto, read, params or GenerationParams())
+        return self._complete(recent, upto, read, params)
 
     # Async twins
 
@@ -187,7 +189,7 @@ class Answering:
             )
             return
         folded: list[ChunkFolded] = []
-        for event in self._memory.engine.generate(assembled.context, params):
+        for event in generated(self._memory.engine, assembled.context, params):
             if isinstance(event, Finished):
                 reply = replace(reply, text=event.text, payload=calls_payload(event.calls))
                 yield assembled.finish(event, self._close_turn(asked, reply, folded, seen))
@@ -210,14 +212,7 @@ class Answering:
             state = self._log.refresh()
             before = state if upto is None else state.until(upto)
             assembled = assemble(tensors, engine, self.scope, before, read, params, recent=recent)
-        start = before.tail_start
-        for event in engine.generate(assembled.context, params):
-            if isinstance(event, Finished):
-                event = assembled.finish(event, ())
-            elif isinstance(event, ChunkFolded):
-                event = replace(event, chunk=replace(event.chunk, start=start))
-                start += len(event.chunk.text)
-            yield event
+        yield from completed(engine, assembled, params, before.tail_start)
 
     def _open_turn(
         self, turn: str, question: str, payload: Mapping[str, Any] | None

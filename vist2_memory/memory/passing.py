@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Unpack
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.memory.context import assemble, check_answers
+from vist2_memory.memory.context import assemble, check_answers, completed
 from vist2_memory.memory.memory import CACHE_BYTES, VisualMemory
 from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.streams import from_thread
@@ -21,13 +20,7 @@ from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_said
 from vist2_memory.store import InMemoryStore, Store
 from vist2_memory.store.base import Scope
-from vist2_memory.types import (
-    ChunkFolded,
-    Finished,
-    GenerationEvent,
-    GenerationParams,
-    Message,
-)
+from vist2_memory.types import GenerationEvent, GenerationParams, Message
 
 DAY = 86_400
 """Seconds that tensors of such conversations are kept in a store after their last use."""
@@ -49,7 +42,7 @@ class Passing:
         namespace: str = "default",
         ttl: int | None = None,
         cache_bytes: int = CACHE_BYTES,
-        **keys: str | None,
+        **keys: Any,
     ) -> None:
         """``keys``: as ``VisualMemory.open`` takes them. Raises what that raises."""
         ttl = None if tensors is None else ttl or DAY
@@ -83,9 +76,10 @@ class Passing:
             raise ValueError(f"keep_recent={keep_recent!r} is not allowed: messages, 0 or more")
         for message in messages:
             check_said(message)
-        check_answers(self._memory.engine)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
         read = reading(options, self._memory.selection)
-        return self._complete(messages, keep_recent or 0, read, params or GenerationParams())
+        return self._complete(messages, keep_recent or 0, read, params)
 
     def acomplete(
         self, messages: Sequence[Message], **options: Any
@@ -112,14 +106,7 @@ class Passing:
         state.take(flow[: len(flow) - len(recent)])
         tensors = self._memory.tensors
         assembled = assemble(tensors, engine, scope, state, read, params, recent=recent)
-        start = state.tail_start
-        for event in engine.generate(assembled.context, params):
-            if isinstance(event, Finished):
-                event = assembled.finish(event, ())
-            elif isinstance(event, ChunkFolded):
-                event = replace(event, chunk=replace(event.chunk, start=start))
-                start += len(event.chunk.text)
-            yield event
+        yield from completed(engine, assembled, params, state.tail_start)
 
     def _scope(self) -> Scope:
         """Where tensors are kept now; its log has a note, since a scope without any is deleted."""
