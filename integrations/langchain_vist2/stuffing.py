@@ -138,8 +138,10 @@ def question_of(given: LanguageModelInput) -> str:
 
 def _read(llm: Runnable[LanguageModelInput, Any], stuffed: Stuffed) -> Runnable[Any, Any]:
     """``llm`` with the documents included, and citations in its answer."""
-    told = {"citations": [_citation(document) for document in stuffed.citations]}
-    told |= {"documents_left_out": list(stuffed.left_out)}
+    told = {
+        "citations": [_citation(document) for document in stuffed.citations],
+        "documents_left_out": list(stuffed.left_out),
+    }
 
     def cite(answer: Any) -> Any:
         if not isinstance(answer, BaseMessage):

@@ -104,7 +104,7 @@ def _places(catalogue: Catalogue, found: Sequence[tuple[Document, Any]]) -> Rank
     """Those of ``found`` that are passages of the catalogue, each once."""
     ranking: dict[int, float | None] = {}
     for document, score in found:
-        place = catalogue.places.get(document.metadata.get(_KEY, document.id))
+        place = catalogue.places.get(document.metadata.get(_KEY, document.id or ""))
         if place is not None:
             ranking.setdefault(place, None if score is None else float(score))
     return list(ranking.items())

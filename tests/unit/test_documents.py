@@ -133,7 +133,7 @@ def test_what_is_relevant_comes_first_and_neighbours_are_cited_as_one() -> None:
 def test_selections_and_pins_are_followed() -> None:
     newest = SHELF.stuff(10, "When do bees sleep?", selection=recent)
     assert {cited.metadata["document_id"] for cited in newest.citations} == {"valve"}
-    assert newest == SHELF.stuff(10, selection="recent") or newest.citations
+    assert newest.citations == SHELF.stuff(10).citations
     pinned = SHELF.stuff(80, "valve", pins=["ferry"])
     assert pinned.citations[0].page_content == PAGES[0].page_content
     with pytest.raises(InvalidInputError, match="pins='boat' is not there"):
