@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
+    from langchain_vist2.documents import VisualDocuments
+    from langchain_vist2.retriever import VisualRetriever
     from langchain_vist2.visual_history import VisualHistory
 
 _HOME = {
     "ChatVIST2": "langchain_vist2.chat_model",
+    "VisualDocuments": "langchain_vist2.documents",
     "VisualHistory": "langchain_vist2.visual_history",
+    "VisualRetriever": "langchain_vist2.retriever",
 }
 
-__all__ = ["ChatVIST2", "VisualHistory"]
+__all__ = ["ChatVIST2", "VisualDocuments", "VisualHistory", "VisualRetriever"]
 
 
 def __getattr__(name: str) -> Any:
