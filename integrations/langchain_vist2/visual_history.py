@@ -14,12 +14,18 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    message_chunk_to_message,
+)
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
 from langchain_vist2.continuation import Continuation, continuation
-from langchain_vist2.messages import to_entries
+from langchain_vist2.messages import to_entries, to_entry
 from vist2_memory import Collection, Session
 from vist2_memory.errors import ModelError
 from vist2_memory.memory.delivery import Delivery, Room, Said
@@ -106,14 +112,12 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
                 f"the model of session {self.session.id!r} answered nothing at all, not even an "
                 "empty message: the question is left unanswered"
             )
-        said = AIMessage(answer.text, tool_calls=answer.tool_calls)
+        entry = to_entry(message_chunk_to_message(answer), media="keep")
         messages = self.session.messages()
         turn = next(m.turn for m in reversed(messages) if m.role == "user")
-        if any(m.turn == turn and m.role != "user" for m in messages):
+        if entry.silent or any(m.turn == turn and m.role != "user" for m in messages):
             return
-        for number, entry in enumerate(to_entries([said])):
-            id = f"{turn}:a{number or ''}"
-            self.session.add(entry.role, entry.text, id=id, turn=turn, payload=entry.payload)
+        self.session.add(entry.role, entry.text, id=f"{turn}:a", turn=turn, payload=entry.payload)
 
 
 def to_messages(delivery: Delivery, plan: Continuation | None = None) -> list[BaseMessage]:

@@ -39,6 +39,7 @@ from vist2_memory.types import (
     GenerationParams,
     TextDelta,
     Timing,
+    ToolCall,
     Usage,
     VisualTokens,
 )
@@ -401,12 +402,13 @@ def test_tool_calls_and_results_are_stored(llm: ChatVIST2) -> None:
     answer = llm.invoke(given)
     assert held(llm)[:4] == [
         ("user", "1 + 1?"),
-        ("tool", '{"name": "add", "arguments": {"a": 1}}'),
+        ("assistant", ""),
         ("tool", "2"),
         ("assistant", "2."),
     ]
     kept: list[Message] = llm.memory.session("s").messages()
-    assert kept[1].payload["id"] == kept[2].payload["tool_call_id"] == "c1"
+    assert kept[1].calls == (ToolCall("c1", '{"name": "add", "arguments": {"a": 1}}'),)
+    assert kept[2].payload["tool_call_id"] == "c1"
     assert kept[0].turn == kept[3].turn != kept[4].turn
     llm.invoke([*given, answer, HumanMessage("Bye.")])
     assert len(held(llm)) == 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from vist2_memory.engine.pages import DrawnPage, PageEngine
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
-from vist2_memory.text.transcript import opened, read
+from vist2_memory.text.transcript import CALL, LABELS, MARKS, opened, read
 from vist2_memory.types import Chunk, Role
 from vist2_memory.verbatim import find, note
 
@@ -110,5 +110,7 @@ def _recent(state: Transcript) -> list[Said]:
     if not tail:
         return []
     whole, continued = opened(tail, state.speaks)
+    for before in MARKS["assistant"], "":  # no content has this mark unescaped
+        whole = whole.replace(before + CALL, before + ("" if before else "\n") + LABELS[CALL])
     said = [Said(role, text) for role, text in read(whole)]
     return [replace(said[0], continued=continued), *said[1:]]

@@ -25,6 +25,7 @@ from vist2_memory.memory.revisions import Made, asked, common, recut
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.store.base import Deleted, Scope, Store
 from vist2_memory.store.outbox import Outbox
+from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, Message
 
 _ATTEMPTS = 20
@@ -105,7 +106,9 @@ class SessionLog:
                 engine = self._engine()
                 self._known = Transcript(engine.chunker, engine.spec.layout, engine.spec.tail_limit)
             known, revision = self._known.messages, self._known.revision
-            log = self.store.snapshot(self.scope, after=max(0, len(known) - 1))
+            with span("store", what="log", known=len(known)) as outcome:
+                log = self.store.snapshot(self.scope, after=max(0, len(known) - 1))
+                outcome["read"] = len(log.messages)
             new = log.messages
             if known and (
                 log.revision != revision or not new or new[0].id != known[-1].id
@@ -146,7 +149,8 @@ class SessionLog:
             entry = replace(message, cuts=cuts, layout=state.layout)
             revision, count = state.seen
             try:
-                self.store.append(self.scope, [entry], expected=count, revision=revision)
+                with span("store", what="log", written=1):
+                    self.store.append(self.scope, [entry], expected=count, revision=revision)
             except ConflictError:
                 if known is not None:
                     raise

@@ -23,6 +23,7 @@ from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.store.codec import decode, encode
 from vist2_memory.store.sealed import SealedStore
+from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, VisualTokens
 
 _PREPARED = 64
@@ -136,7 +137,9 @@ class Tensors:
         rest = [chunk_id for chunk_id in ids if chunk_id not in known]
         if not rest:
             return known, []
-        read, degraded = _read(self._store, fingerprint, scope, rest)
+        with span("store", what="tensors", wanted=len(rest)) as outcome:
+            read, degraded = _read(self._store, fingerprint, scope, rest)
+            outcome["found"] = len(read)
         self._lately.put(scope, read.values())
         return known | read, degraded
 
@@ -145,15 +148,16 @@ class Tensors:
         if not tokens:
             return []
         fingerprint = engine.spec.fingerprint
-        data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
-        self._lately.put(scope, tokens)
-        if self._behind is not None:
-            self._behind.put(scope, fingerprint, data)
-            return []
-        try:
-            self._store.put_many(scope, fingerprint, data)
-        except StoreError as error:
-            return [f"visual tokens were not cached: {error}"]
+        with span("store", what="tensors", written=len(tokens)):
+            data = {item.chunk_id: encode(item, scope, engine.spec.tensors) for item in tokens}
+            self._lately.put(scope, tokens)
+            if self._behind is not None:
+                self._behind.put(scope, fingerprint, data)
+                return []
+            try:
+                self._store.put_many(scope, fingerprint, data)
+            except StoreError as error:
+                return [f"visual tokens were not cached: {error}"]
         return []
 
     def _notes(self, scope: Scope) -> list[str]:
