@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
+    from langchain_vist2.middleware import VisualMemoryMiddleware
+    from langchain_vist2.reference import VisualContext
     from langchain_vist2.visual_history import VisualHistory
 
 _HOME = {
     "ChatVIST2": "langchain_vist2.chat_model",
+    "VisualContext": "langchain_vist2.reference",
     "VisualHistory": "langchain_vist2.visual_history",
+    "VisualMemoryMiddleware": "langchain_vist2.middleware",
 }
 
-__all__ = ["ChatVIST2", "VisualHistory"]
+__all__ = ["ChatVIST2", "VisualContext", "VisualHistory", "VisualMemoryMiddleware"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,21 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
-from vist2_memory.types import Message, Role, ToolCall, calls_payload
+from vist2_memory.errors import InvalidMessageError
+from vist2_memory.memory.content import Part
+from vist2_memory.memory.langchain_form import part_of
+from vist2_memory.types import Message, ToolCall, calls_payload
 
-EMPTY = "(empty)"
-NO_OUTPUT = "(no output)"
 _OF = "of"
 """Where a session's message says what it mirrors: the id that this has, and its digest."""
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "ai": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +66,22 @@ def digest(marks: Sequence[Mark], length: int = 16) -> str:
 def as_message(message: BaseMessage) -> Message:
     """``message`` as a session would store it, without an id: role, text and calls.
 
-    What is no text is named in its place; what says nothing says so.
+    What is no text is named in its place, and what says nothing says so.
     """
-    role = _ROLES.get(message.type, "user")
+    part = _part(message)
     calls = tuple(
-        ToolCall(call["id"] or f"call_{place}", _storable(_written(call)))
-        for place, call in enumerate(_calls(message))
+        ToolCall(_storable(call.id), _storable(call.text))
+        for call in Message(part.role, part.text, payload=part.payload).calls
     )
-    text = _storable(_text(message.content))
-    if not text.strip() and not calls:
-        text = NO_OUTPUT if role == "tool" else EMPTY
     payload: dict[str, Any] = calls_payload(calls)
-    if isinstance(message, ToolMessage):
-        payload["tool_call_id"] = message.tool_call_id
-    return Message(role, text, payload=payload)
+    if "tool_call_id" in part.payload:
+        payload["tool_call_id"] = _storable(part.payload["tool_call_id"])
+    return Message(part.role, _storable(part.text), payload=payload)
+
+
+def unread(message: BaseMessage) -> list[str]:
+    """What of ``message`` is no text, in words."""
+    return list(_part(message).unread)
 
 
 def mirroring(message: Message, mark: Mark, id: str) -> Message:
@@ -94,30 +90,21 @@ def mirroring(message: Message, mark: Mark, id: str) -> Message:
     return Message(message.role, message.text, id, payload=payload)
 
 
+def _part(message: BaseMessage) -> Part:
+    """What is said of ``message``, by LangChain's own fields, whatever else it carries."""
+    fields = ("content", "role", "tool_calls", "invalid_tool_calls", "tool_call_id")
+    data = {name: getattr(message, name) for name in fields if hasattr(message, name)}
+    try:
+        return part_of(message.type, data)
+    except InvalidMessageError:  # of a class that LangChain does not have
+        return part_of("human", {"content": message.text})
+
+
 def _calls(message: BaseMessage) -> list[Any]:
     """All calls, those that did not parse too."""
     if not isinstance(message, AIMessage):
         return []
     return [*message.tool_calls, *message.invalid_tool_calls]
-
-
-def _written(call: Any) -> str:
-    said = {"name": call["name"], "arguments": call["args"]}
-    return json.dumps(said, ensure_ascii=False, default=str)
-
-
-def _text(content: str | Sequence[str | dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    texts = []
-    for block in content:
-        if isinstance(block, str):
-            texts.append(block)
-        elif isinstance(block.get("text"), str):
-            texts.append(block["text"])
-        else:
-            texts.append(f"[{block.get('type')}]")
-    return "".join(texts)
 
 
 def _storable(text: str) -> str:
