@@ -66,11 +66,8 @@ def chosen(choice: Any, names: Sequence[str]) -> str:
 
 def schema_of(schema: Schema) -> dict[str, Any]:
     """The JSON schema of a pydantic class, a TypedDict, a tool or a JSON schema."""
-    if isinstance(schema, dict) and (
-        "properties" in schema or "$ref" in schema or "type" in schema
-    ):
-        if schema.get("type") != "function":
-            return schema
+    if isinstance(schema, dict) and schema.get("type", "function") != "function":
+        return schema
     try:
         return convert_to_json_schema(schema)
     except (ValueError, TypeError) as error:

@@ -35,6 +35,7 @@ from vist2_memory.errors import ContextOverflowError, InvalidInputError, ModelEr
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.transcript import speaker
+from vist2_memory.tracing import span
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -143,7 +144,10 @@ class VLMEngine(Engine):
         out: list[VisualTokens] = []
         for start in range(0, len(chunks), ENCODE_BATCH):
             batch = chunks[start : start + ENCODE_BATCH]
-            encoded = self.family.encode(self.renderer.draw(batch))
+            with span("draw", chunks=len(batch)):
+                pages = self.renderer.draw(batch)
+            with span("encode", chunks=len(batch)):
+                encoded = self.family.encode(pages)
             for chunk, seen in zip(batch, encoded, strict=True):
                 values = self.spec.tensors.rounded(seen.float().cpu().numpy())
                 out.append(VisualTokens(chunk.id, values, self.spec.fingerprint, chunk.tokens))
@@ -189,7 +193,8 @@ class VLMEngine(Engine):
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
-        logits = cache.become(items)
+        with span("prefill", pages=len(context.visual), text_tokens=prompt_text):
+            logits = cache.become(items)
         while new < params.max_tokens and len(cache) < self._positions:
             token = pick(logits)
             first_token_s = first_token_s or time.perf_counter() - started
