@@ -29,7 +29,7 @@ from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages.utils import count_tokens_approximately
 
 from langchain_vist2.attempts import Attempts
-from langchain_vist2.errors import InvalidInputError
+from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.following import sessions_of
 from langchain_vist2.memory_readers import ByMemory, ByPages, ByTensors
 from langchain_vist2.messages import Media
@@ -106,8 +106,9 @@ class VisualMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """
         if not request.messages:
             return handler(request)
-        attempts = self._attempts(request)
-        attempt = attempts.first()
+        with told_as_langchains():
+            attempts = self._attempts(request)
+            attempt = attempts.first()
         while True:
             try:
                 return attempts.done(handler(attempt))
@@ -120,8 +121,9 @@ class VisualMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """:meth:`wrap_model_call`, without blocking the event loop."""
         if not request.messages:
             return await handler(request)
-        attempts = await asyncio.to_thread(self._attempts, request)
-        attempt = await asyncio.to_thread(attempts.first)
+        with told_as_langchains():
+            attempts = await asyncio.to_thread(self._attempts, request)
+            attempt = await asyncio.to_thread(attempts.first)
         while True:
             try:
                 return attempts.done(await handler(attempt))

@@ -30,11 +30,7 @@ def expand_memory_tool(characters: int) -> BaseTool:
     def expand_memory(
         runtime: ToolRuntime, message: str = "", search: str = "", start: int = 0
     ) -> str:
-        """Show earlier messages word for word.
-
-        message: the name of one, as it stands in a stub. search: words, to find messages.
-        start: the character to go on from.
-        """
+        """Show an earlier message by its name, from character start on, or search for words."""
         said = spoken(runtime.state["messages"])
         if message.strip():
             return shown(said, message.strip(), start, characters)
