@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -54,12 +55,19 @@ class Attempts:
 
     def first(self) -> ModelRequest[Any]:
         """The request to try; raises ``ContextOverflowError`` where nothing fits."""
-        if self._by_memory is not None:
-            try:
-                return self._made(self._by_memory(self._call))
-            except _FAILURES as error:
+        if self._by_memory is None:
+            return self._made(self._by_text(self._call))
+        try:
+            return self._made(self._by_memory(self._call))
+        except _FAILURES as error:
+            self._give_up_memory(error)
+            return self._made(self._by_text(self._call))
+        except ContextOverflowError as error:  # the newest part of a memory is text too
+            with suppress(ContextOverflowError):
+                request = self._made(self._by_text(self._call))
                 self._give_up_memory(error)
-        return self._made(self._by_text(self._call))
+                return request
+            raise
 
     def after(self, error: Exception) -> ModelRequest[Any]:
         """The request to try after ``error``, which is raised if there is none."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain.agents.middleware.types import ModelRequest
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_vist2.errors import ContextOverflowError
 from langchain_vist2.mirrored import as_message, digest
@@ -136,7 +136,8 @@ class ByText(Reader):
         if not sent:
             return None
         if window.start:
-            sent.insert(0, HumanMessage(self._left_out(window)))
+            kept = [m for m in self.messages[: window.start] if isinstance(m, SystemMessage)]
+            sent = [*kept, HumanMessage(self._left_out(window, len(kept))), *sent]
         self.tokens = self.fixed() + self.count(sent)
         limit = self.limit()
         if limit is not None and self.tokens > limit:
@@ -147,7 +148,7 @@ class ByText(Reader):
         context = VisualContext(self._nothing, 0, (), self.settings.max_tokens, name)
         return with_context(self.call.request, sent, context)
 
-    def _left_out(self, window: Window) -> str:
-        count = window.start - (window.question is not None)
+    def _left_out(self, window: Window, kept: int) -> str:
+        count = window.start - kept - (window.question is not None)
         find = f"; {EXPAND}(search=...) finds what they say" if self.settings.expand else ""
         return f"[The first {count:,} messages of this conversation are not shown here{find}.]"
