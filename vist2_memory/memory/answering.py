@@ -76,8 +76,8 @@ class Answering:
         neither the store nor an outbox took the answer.
         """
         check_text(question, "question")
-        check_answers(self._memory.engine)
         options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
         return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
 
     def resume(
@@ -104,8 +104,9 @@ class Answering:
         ``turn`` makes a retry idempotent: if the log ends with an answer of that turn, it is given
         out as it was stored. Raises ``ConflictError`` where there is nothing to be answered.
         """
-        check_answers(self._memory.engine)
-        return self._stream(None, include, params or GenerationParams(), turn or "", None)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
+        return self._stream(None, include, options, turn or "", None)
 
     def complete(
         self,
@@ -124,8 +125,9 @@ class Answering:
         out, which ``Finished.left_out_tokens`` counts. Raises ``ContextOverflowError`` where the
         text alone is more.
         """
-        check_answers(self._memory.engine)
-        return self._complete(recent, upto, include, params or GenerationParams(), budget)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
+        return self._complete(recent, upto, include, options, budget)
 
     # Async twins
 

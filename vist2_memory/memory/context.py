@@ -48,13 +48,15 @@ class Assembled:
         )
 
 
-def check_answers(engine: Engine) -> None:
-    """Raises ``ModelError`` for an engine that has no model to answer."""
+def check_answers(engine: Engine, params: GenerationParams) -> None:
+    """Raises ``ModelError`` for an engine that has no model to answer, and ``InvalidInputError``
+    for ``params`` that it cannot honour."""
     if not engine.spec.answers:
         raise ModelError(
             f"the memory was opened with {engine.spec.model!r}, which only draws: send what "
             "Session.deliver() gives to a hosted model, or open the memory with a model"
         )
+    engine.check(params)
 
 
 def check_pinned(engine: Engine, session: str, pinned: str) -> None:

@@ -138,7 +138,8 @@ class Revisable:
         complete: where generation fails or is closed early, it stays. Raises ``InvalidInputError``
         where nobody asked anything.
         """
-        check_answers(self._memory.engine)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
         with self._log.lock:
             messages = self._log.refresh().messages
             question = last_question(messages)
@@ -146,7 +147,7 @@ class Revisable:
             raise InvalidInputError(
                 f"session {self.scope.name!r} has no question that could be answered again"
             )
-        return self._answer_again(messages[question].id, include, params or GenerationParams())
+        return self._answer_again(messages[question].id, include, options)
 
     def _answer_again(
         self, id: str, include: Sequence[Collection], params: GenerationParams
