@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
+    from langchain_vist2.history import Vist2ChatMessageHistory
     from langchain_vist2.visual_history import VisualHistory
 
 _HOME = {
     "ChatVIST2": "langchain_vist2.chat_model",
+    "Vist2ChatMessageHistory": "langchain_vist2.history",
     "VisualHistory": "langchain_vist2.visual_history",
 }
 
-__all__ = ["ChatVIST2", "VisualHistory"]
+__all__ = ["ChatVIST2", "Vist2ChatMessageHistory", "VisualHistory"]
 
 
 def __getattr__(name: str) -> Any:
