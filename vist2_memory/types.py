@@ -158,8 +158,10 @@ class GenerationParams:
     ``tools`` are told to the model as pinned text. ``tool_choice``: whether it calls one is its
     own choice (``"auto"``), it must call one (``"any"``) or none (``"none"``), or must call the one
     that is named. A call always matches the tool's parameters. ``schema``: a JSON schema that the
-    text of the answer must match. ``logprobs``: tell the log probability of each token, and of so
-    many others at its place; None tells none.
+    text of the answer must match; it is then never stopped by ``stop``, which is looked for in
+    text alone. With tools, an answer is either. Within ``max_tokens`` calls and JSON are always
+    ended; what cannot be is refused. ``logprobs``: tell the log probability of each token of text,
+    and of so many of the likeliest at its place; None tells none.
     """
 
     max_tokens: int = 256

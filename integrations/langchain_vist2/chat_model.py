@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -24,11 +24,12 @@ from langchain_vist2.answers import Answer
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.messages import to_entries
 from langchain_vist2.opened import Opened
-from langchain_vist2.options import PARAMS, SETTINGS, Asked, OnConflict, asked
+from langchain_vist2.options import PARAMS, SETTINGS, Asked, OnConflict, Shown, asked
 from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
@@ -78,7 +79,7 @@ class ChatVIST2(Traced, Opened):
     the session, whose id is in ``response_metadata["session_id"]``."""
     keep_recent: int | None = None
     """Without a session: how many of the last messages to keep as text; None: the model's rule."""
-    media: Literal["error", "placeholder"] = "error"
+    media: Shown = "error"
     """What becomes of images, files and audio in messages, which the model does not see: an error,
     or with ``"placeholder"`` their names in their place, and a warning."""
     streaming: bool = False
@@ -92,6 +93,11 @@ class ChatVIST2(Traced, Opened):
     @model_validator(mode="after")
     def _check_options(self) -> ChatVIST2:
         self._asked(None, {})
+        return self
+
+    @model_validator(mode="after")
+    def _set_vist2_version(self) -> ChatVIST2:
+        self._add_version("vist2-memory", __version__)
         return self
 
     # Answering
@@ -217,7 +223,7 @@ class ChatVIST2(Traced, Opened):
             kwargs["response_format"] = response_format
         return self.bind(tools=formatted, **kwargs)
 
-    def with_structured_output(  # type: ignore[override]  # a schema may be left out
+    def with_structured_output(
         self,
         schema: Schema | None = None,
         *,

@@ -23,8 +23,8 @@ System messages stand outside the flow, wherever they are in L, since a session 
 any, they must begin with those that the session holds: the rest is added, and others are a
 conflict.
 
-Whoever sends a whole list twice at once means it once: what is added, and the turn that is opened,
-are named by what they follow.
+Whoever sends a list twice at once means it once: what is added, and the turn that is opened, are
+named by what they follow; and a question that waits for its answer is, by 2, not asked again.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ class Added:
 class Continuation:
     """What is to be added to a session, and then asked; without a question its end is answered.
 
-    ``turn`` is that of the answer.
+    ``turn`` is that of the answer; ``again``: it was opened before.
     """
 
     added: tuple[Added, ...]
     question: Entry | None
     turn: str
+    again: bool = False
 
 
 def continuation(held: Sequence[Message], given: Sequence[Entry]) -> Continuation:
@@ -85,20 +86,15 @@ def continuation(held: Sequence[Message], given: Sequence[Entry]) -> Continuatio
     *before, last = flow
     asks = last.role == "user"
 
-    if (
-        len(flow) > len(known)
-        and _same(flow[: len(known)], known)
-        and (asks or len(flow) > results)
-    ):
+    if _begins_with(flow, known) and (asks or len(flow) > results):
         return _going_on(held, pinned, flow[len(known) :], lone=len(flow) == 1)
-    if _ends_with(known, flow) and logged[-1].role == last.role:
-        if logged[-1].turn or not asks:
-            return Continuation(_adding(held, pinned), last if asks else None, _turn(logged))
-    elif logged and logged[-1].role == "assistant" and logged[-1].turn:
+    again = Continuation(_adding(held, pinned), last if asks else None, _turn(logged), again=True)
+    if _ends_with(known, flow) and logged[-1].role == last.role and (logged[-1].turn or not asks):
+        return again
+    if (before or not asks) and _is_answered(logged):
         answered = _flow(map(Entry.of, logged[:-1]))
         if _same(answered, flow) if asks else _ends_with(answered, flow):
-            if before and _turn(logged[:-1]) == logged[-1].turn:
-                return Continuation(_adding(held, pinned), last if asks else None, _turn(logged))
+            return again
     for new in range(1, max(results, 1) + 1):
         if _ends_with(known, flow[:-new]) and (asks or _answers_calls(known, flow[-new:])):
             return _going_on(held, pinned, flow[-new:], lone=not before)
@@ -187,7 +183,7 @@ def _turn(messages: Sequence[Message]) -> str:
 
 
 def _flow(entries: Iterable[Entry]) -> list[Entry]:
-    """What was said: without system messages, and without those of an assistant that says nothing."""
+    """What was said: no system messages, and none of an assistant that says nothing."""
     return [e for e in entries if e.role != "system" and not _is_passed_over(e)]
 
 
@@ -207,6 +203,17 @@ def _alike(one: Entry, other: Entry) -> bool:
 
 def _same(some: Sequence[Entry], others: Sequence[Entry]) -> bool:
     return len(some) == len(others) and all(map(_alike, some, others))
+
+
+def _begins_with(flow: Sequence[Entry], known: Sequence[Entry]) -> bool:
+    """Whether ``flow`` goes on from ``known``."""
+    return len(flow) > len(known) and _same(flow[: len(known)], known)
+
+
+def _is_answered(logged: Sequence[Message]) -> bool:
+    """Whether the last message is an answer in the turn of the newest question."""
+    last = logged[-1] if logged else None
+    return last is not None and last.role == "assistant" and last.turn == _turn(logged) != ""
 
 
 def _ends_with(known: Sequence[Entry], end: Sequence[Entry]) -> bool:

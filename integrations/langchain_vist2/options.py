@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from langchain_vist2.errors import InvalidInputError
-from langchain_vist2.messages import Media
 from langchain_vist2.reference import VisualContext
 from langchain_vist2.tooling import as_openai, chosen, schema_asked_for, to_tool
 from vist2_memory import Collection, GenerationParams
 
 OnConflict: TypeAlias = Literal["raise", "fork"]
+Shown: TypeAlias = Literal["error", "placeholder"]
 
 PARAMS = ("max_tokens", "temperature", "top_p", "top_k", "seed")
 """Options that are parameters of generation under the same name."""
@@ -40,19 +40,20 @@ class Asked:
     session_id: str | None = None
     on_conflict: OnConflict = "raise"
     keep_recent: int | None = None
-    media: Media = "error"
+    media: Shown = "error"
     include: tuple[Collection | str, ...] = ()
     visual_context: VisualContext | None = None
 
     def __post_init__(self) -> None:
         checks = (
-            ("n", self.n, self.n >= 1, "at least 1"),
-            ("keep_recent", self.keep_recent, (self.keep_recent or 0) >= 0, "0 or more messages"),
-            ("on_conflict", self.on_conflict, self.on_conflict in get_args(OnConflict), "'raise' or 'fork'"),
-            ("media", self.media, self.media in ("error", "placeholder"), "'error' or 'placeholder'"),
-        )  # fmt: skip
-        for name, value, good, allowed in checks:
+            ("n", self.n >= 1, "at least 1"),
+            ("keep_recent", (self.keep_recent or 0) >= 0, "None, or 0 or more messages"),
+            ("on_conflict", self.on_conflict in get_args(OnConflict), "'raise' or 'fork'"),
+            ("media", self.media in get_args(Shown), "'error' or 'placeholder'"),
+        )
+        for name, good, allowed in checks:
             if not good:
+                value = getattr(self, name)
                 raise InvalidInputError(f"{name}={value!r} is not allowed: it must be {allowed}")
         if self.n > 1 and self.session_id is not None and self.visual_context is None:
             raise InvalidInputError(

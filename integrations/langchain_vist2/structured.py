@@ -90,13 +90,13 @@ def _named(schema: Schema | None) -> Schema | None:
     return schema
 
 
-def _parser(schema: Schema | None, method: Method) -> Runnable[Any, Any]:
+def _parser(schema: Any, method: Method) -> Runnable[Any, Any]:
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     if method != "function_calling":
         return PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
     if is_pydantic:
         return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    name = as_openai(_given(schema))["function"]["name"]
+    name = as_openai(schema)["function"]["name"]
     return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
 
 

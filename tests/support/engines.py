@@ -49,8 +49,10 @@ class CountingEngine(TorchEngine):
 class Script:
     """Stands in for the choice of tokens: the next answers, token by token.
 
-    Each answer is a text (then the model ends it) or token ids (then nothing ends it). Where no
-    answer is left, the choice is the engine's own. ``logits`` holds what each choice was made from.
+    Each answer is a text (then the model ends it) or token ids (then nothing ends it). A text may
+    hold calls, each after its mark, as `written` writes them. Where no answer is left, the choice
+    is the engine's own. ``logits`` holds what each choice was made from. Every token is chosen,
+    those too that a grammar leaves no choice about; one that it does not allow is an error.
     """
 
     def __init__(self) -> None:

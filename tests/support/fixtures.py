@@ -48,6 +48,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """What the in-process engine says in this test."""
     script = Script()
     monkeypatch.setattr("vist2_memory.engine.torch.Picker", script)
+    monkeypatch.setattr("vist2_memory.engine.steering.Steering.look_ahead", lambda *_: None)
     return script
 
 

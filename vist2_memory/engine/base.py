@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from vist2_memory.store.formats import DEFAULT_FORMAT, TensorFormat
 from vist2_memory.text.chunking import Chunker
+from vist2_memory.text.tools import write_pinned
 from vist2_memory.types import Chunk, Context, GenerationEvent, GenerationParams, VisualTokens
 
 
@@ -61,7 +62,14 @@ class Engine(ABC):
 
     def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
         """Tokens that :meth:`generate` reads as text: ``pinned``, tools, schema, and ``tail``."""
-        return self.chunker.count(pinned) + self.chunker.count(tail)
+        read = write_pinned(pinned, params.tools, params.schema)
+        return self.chunker.count(read) + self.chunker.count(tail)
+
+    def check(self, params: GenerationParams) -> None:  # noqa: B027  (it may honour all)
+        """Raises ``InvalidInputError`` for what :meth:`generate` would refuse in ``params``.
+
+        As tools or a schema that an answer cannot be held to, or too few tokens for any answer.
+        """
 
     @abstractmethod
     def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:

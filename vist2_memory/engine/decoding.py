@@ -72,7 +72,11 @@ class AnswerText:
 
     def push(self, token_id: int) -> str:
         """Take a token; the text that can be shown now."""
-        return self._show(show(self._decoder.decode(self._tokenizer.bytes_of(token_id))))
+        return self.take(self._tokenizer.bytes_of(token_id))
+
+    def take(self, data: bytes) -> str:
+        """Take the bytes of a token, or a part of them; the text that can be shown now."""
+        return self._show(show(self._decoder.decode(data)))
 
     def flush(self) -> str:
         """The end of the generation: what was still held back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from vist2_memory.types import GenerationParams
+from vist2_memory.engine.decoding import ByteTokenizer, show
+from vist2_memory.types import GenerationParams, TokenLogprob
 
 
 class Picker:
@@ -46,3 +48,16 @@ class Picker:
         no_ids: Any = torch.empty(1, 0, dtype=torch.long, device=logits.device)
         scores = self._warpers(no_ids, logits[None])
         return int(torch.multinomial(scores.softmax(-1)[0], 1, generator=self._generator))
+
+
+def logprob_of(logits: Tensor, token: int, top: int, tokenizer: ByteTokenizer) -> TokenLogprob:
+    """How likely ``token`` was by ``logits`` of shape (vocabulary,), and the ``top`` likeliest."""
+    scores = logits.float().log_softmax(-1)
+    likeliest = scores.topk(min(top, len(scores)))
+
+    def told(token: int, score: float) -> TokenLogprob:
+        data = tokenizer.bytes_of(token)
+        return TokenLogprob(show(data.decode("utf-8", "replace")), data, score)
+
+    best = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+    return replace(told(token, float(scores[token])), top=tuple(told(*one) for one in best))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.catalog import find_geometry
-from vist2_memory.engine.decoding import AnswerText, decode
+from vist2_memory.engine.choosing import Chooser
+from vist2_memory.engine.decoding import decode
+from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import encoder_digest, find_device, load_model
-from vist2_memory.engine.sampling import Picker
+from vist2_memory.engine.sampling import Picker, logprob_of
+from vist2_memory.engine.steering import steer
+from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.chunking import chunk_id
+from vist2_memory.text.tools import write_pinned
+from vist2_memory.text.transcript import CALL
+from vist2_memory.tracing import span
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -36,7 +44,6 @@ from vist2_memory.types import (
     FinishReason,
     GenerationEvent,
     GenerationParams,
-    TextDelta,
     Timing,
     Usage,
     VisualTokens,
@@ -96,6 +103,7 @@ class TorchEngine(Engine):
         suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
         never = {*self.processor.silent_ids, *suppressed, *unknown}
         self._never = torch.tensor(sorted(never), device=self.device)
+        self._form = CallForm(self.processor.tokenizer.id(CALL))
         self._marks = self.processor.stop_ids | self.processor.silent_ids
         self._positions: int = text.max_position_embeddings
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)
@@ -121,12 +129,14 @@ class TorchEngine(Engine):
 
     def _encode_batch(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
         processor = self.processor
-        sketches = processor.renderer.draw(chunks)
-        patches, mask = processor.patches(sketches)
-        encoded = self.model.encode(
-            patches.to(self.device), mask.to(self.device), processor.geometry
-        )
-        values = encoded.float().cpu().numpy()
+        with span("draw", chunks=len(chunks)):
+            sketches = processor.renderer.draw(chunks)
+        with span("encode", chunks=len(chunks)):
+            patches, mask = processor.patches(sketches)
+            encoded = self.model.encode(
+                patches.to(self.device), mask.to(self.device), processor.geometry
+            )
+            values = encoded.float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):
             own = drawn[: sketch.visual_tokens]
@@ -161,38 +171,50 @@ class TorchEngine(Engine):
             cache.append(embeds)
         return cache
 
+    def check(self, params: GenerationParams) -> None:
+        """See :meth:`Engine.check`."""
+        steer(params, self._form, self._vocabulary)
+
     def generate(
         self, context: Context, params: GenerationParams, memory: KVCache | None = None
     ) -> Iterator[GenerationEvent]:
-        """See :meth:`Engine.generate`. ``memory``: a prefilled cache of this context's memory."""
+        """See :meth:`Engine.generate`. ``memory``: a prefilled cache of this context's memory,
+        after pinned text that has the tools and the schema of ``params``."""
         started = time.perf_counter()
         tokenizer, spec = self.processor.tokenizer, self.spec
         recent = tokenizer.encode(context.tail)
-        pinned_tokens = len(tokenizer.encode(context.pinned))
-        if pinned_tokens + len(recent) > spec.max_text_tokens:
+        pinned = write_pinned(context.pinned, params.tools, params.schema)
+        prompt_text = len(tokenizer.encode(pinned)) + len(recent)
+        if prompt_text > spec.max_text_tokens:
             raise ContextOverflowError(
-                f"the text that must stay text has {pinned_tokens + len(recent)} tokens, the model "
-                f"reads {spec.max_text_tokens}: shorten the system prompt or the question"
+                f"the text that must stay text has {prompt_text} tokens, the model reads "
+                f"{spec.max_text_tokens}: shorten the system prompt, the tools or the question"
             )
-        cache = self.prefill(context.pinned, context.visual) if memory is None else memory.fork()
-        base = len(cache)  # tokens before the recent text
-        usage_before = (len(recent), sum(v.text_tokens for v in context.visual))
-        answer = AnswerText(tokenizer, params.stop)
-        pick = Picker(params, self._never)
+        steering = steer(params, self._form, self._vocabulary)
+        choose = Chooser(self._picker(params), steering, ahead=params.logprobs is None)
+        with span("prefill", visual_tokens=sum(map(len, context.visual)), text_tokens=prompt_text):
+            cache = self.prefill(pinned, context.visual) if memory is None else memory.fork()
+            base = len(cache)  # tokens before the recent text
+            logits = self._append(cache, recent)
+        answer = Answer(tokenizer, params, self._form)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
-        logits = self._append(cache, recent)
-        while new < params.max_tokens and len(cache) < self._positions:
-            token = pick(logits)
+        waiting: list[int] = []  # tokens that are decided but not run yet
+        while (
+            room := min(params.max_tokens - new, self._positions - len(cache) - len(waiting))
+        ) > 0:
+            token = choose.next(logits, room)
             first_token_s = first_token_s or time.perf_counter() - started
             if token in self.processor.stop_ids:
                 reason = "stop"
                 break
             new += 1
             recent.append(token)
-            if delta := answer.push(token):
-                yield TextDelta(delta)
+            waiting.append(token)
+            told = params.logprobs
+            known = None if told is None else logprob_of(logits, token, told, tokenizer)
+            yield from answer.push(token, known)
             if answer.stopped:
                 reason = "stop"
                 break
@@ -201,27 +223,39 @@ class TorchEngine(Engine):
                 visual = self.encode([chunk])[0]
                 logits = self._fold(cache, base, visual, kept)
                 base, recent, folds = base + len(visual), kept, folds + 1
+                waiting = []
                 yield ChunkFolded(chunk, visual)
-            else:
-                logits = self._append(cache, [token])
-        if delta := answer.flush():
-            yield TextDelta(delta)
-        tail_tokens, stood_for = usage_before
-        visual_tokens = sum(len(tokens) for tokens in context.visual)
-        prompt_text = pinned_tokens + tail_tokens
+            elif not choose.decides(room - 1):
+                logits, waiting = self._append(cache, waiting), []
+        yield from answer.flush()
+        reason = finish_reason(reason, answer, params, choose.may_end)
+        stood_for = sum(tokens.text_tokens for tokens in context.visual)
         yield Finished(
             text=answer.text,
             reason=reason,
             usage=Usage(
                 text_tokens=stood_for,
-                visual_tokens=visual_tokens,
+                visual_tokens=sum(len(tokens) for tokens in context.visual),
                 prompt_text_tokens=prompt_text,
                 full_prompt_tokens=prompt_text + stood_for,
                 new_tokens=new,
                 folds=folds,
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
+            calls=answer.calls,
         )
+
+    def _picker(self, params: GenerationParams) -> Picker:
+        """What picks from logits; a call is opened only where tools are offered."""
+        never = self._never
+        return Picker(params, never[never != self._form.opens] if params.offered else never)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        tokenizer = self.processor.tokenizer
+        special = set(self._never.tolist()) & set(range(len(tokenizer)))
+        tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
+        return Vocabulary(tokens, special, self.processor.stop_ids, tokenizer.encode)
 
     @torch.inference_mode()
     def _append(self, cache: KVCache, ids: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.context import assemble, check_answers
+from vist2_memory.memory.context import assemble, check_answers, completed, generated
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_text
@@ -76,8 +76,8 @@ class Answering:
         neither the store nor an outbox took the answer.
         """
         check_text(question, "question")
-        check_answers(self._memory.engine)
         options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
         return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
 
     def resume(
@@ -104,8 +104,9 @@ class Answering:
         ``turn`` makes a retry idempotent: if the log ends with an answer of that turn, it is given
         out as it was stored. Raises ``ConflictError`` where there is nothing to be answered.
         """
-        check_answers(self._memory.engine)
-        return self._stream(None, include, params or GenerationParams(), turn or "", None)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
+        return self._stream(None, include, options, turn or "", None)
 
     def complete(
         self,
@@ -124,8 +125,9 @@ class Answering:
         out, which ``Finished.left_out_tokens`` counts. Raises ``ContextOverflowError`` where the
         text alone is more.
         """
-        check_answers(self._memory.engine)
-        return self._complete(recent, upto, include, params or GenerationParams(), budget)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
+        return self._complete(recent, upto, include, options, budget)
 
     # Async twins
 
@@ -182,7 +184,7 @@ class Answering:
             )
             return
         folded: list[ChunkFolded] = []
-        for event in self._memory.engine.generate(assembled.context, params):
+        for event in generated(self._memory.engine, assembled.context, params):
             if isinstance(event, Finished):
                 reply = replace(reply, text=event.text, payload=calls_payload(event.calls))
                 yield assembled.finish(event, self._close_turn(asked, reply, folded, seen))
@@ -208,14 +210,7 @@ class Answering:
             assembled = assemble(
                 tensors, engine, self.scope, before, include, params, recent=recent, budget=budget
             )
-        start = before.tail_start
-        for event in engine.generate(assembled.context, params):
-            if isinstance(event, Finished):
-                event = assembled.finish(event, ())
-            elif isinstance(event, ChunkFolded):
-                event = replace(event, chunk=replace(event.chunk, start=start))
-                start += len(event.chunk.text)
-            yield event
+        yield from completed(engine, assembled, params, before.tail_start)
 
     def _open_turn(
         self, turn: str, question: str, payload: Mapping[str, Any] | None

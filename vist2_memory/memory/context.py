@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
@@ -13,7 +13,15 @@ from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit, share
 from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import MARKS, written
-from vist2_memory.types import Context, Finished, GenerationParams, Message
+from vist2_memory.tracing import span
+from vist2_memory.types import (
+    ChunkFolded,
+    Context,
+    Finished,
+    GenerationEvent,
+    GenerationParams,
+    Message,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,32 @@ class Assembled:
         )
 
 
+def generated(
+    engine: Engine, context: Context, params: GenerationParams
+) -> Iterator[GenerationEvent]:
+    """What ``engine`` generates from ``context``, as one span."""
+    with span("generate", max_tokens=params.max_tokens) as outcome:
+        for event in engine.generate(context, params):
+            if isinstance(event, Finished):
+                outcome.update(tokens=event.usage.new_tokens, reason=event.reason)
+                break
+            yield event
+    yield event
+
+
+def completed(
+    engine: Engine, assembled: Assembled, params: GenerationParams, start: int
+) -> Iterator[GenerationEvent]:
+    """What comes after an assembled context, whose tail begins at ``start``; logged nowhere."""
+    for event in generated(engine, assembled.context, params):
+        if isinstance(event, Finished):
+            event = assembled.finish(event, ())
+        elif isinstance(event, ChunkFolded):
+            event = replace(event, chunk=replace(event.chunk, start=start))
+            start += len(event.chunk.text)
+        yield event
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """Tokens that a context has: read as text, and visual ones if all of its memory is read."""
@@ -56,13 +90,15 @@ class Needs:
     visual: int
 
 
-def check_answers(engine: Engine) -> None:
-    """Raises ``ModelError`` for an engine that has no model to answer."""
+def check_answers(engine: Engine, params: GenerationParams) -> None:
+    """Raises ``ModelError`` for an engine that has no model to answer, and ``InvalidInputError``
+    for ``params`` that it cannot honour."""
     if not engine.spec.answers:
         raise ModelError(
             f"the memory was opened with {engine.spec.model!r}, which only draws: send what "
             "Session.deliver() gives to a hosted model, or open the memory with a model"
         )
+    engine.check(params)
 
 
 def check_pinned(engine: Engine, session: str, pinned: str) -> None:

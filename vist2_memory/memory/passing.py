@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory.collection import Collection
-from vist2_memory.memory.context import assemble, check_answers
+from vist2_memory.memory.context import assemble, check_answers, completed
 from vist2_memory.memory.memory import CACHE_BYTES, VisualMemory
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_said
 from vist2_memory.store import InMemoryStore, Store
 from vist2_memory.store.base import Scope
-from vist2_memory.types import (
-    ChunkFolded,
-    Finished,
-    GenerationEvent,
-    GenerationParams,
-    Message,
-)
-
-if TYPE_CHECKING:
-    pass
+from vist2_memory.types import GenerationEvent, GenerationParams, Message
 
 DAY = 86_400
 """Seconds that tensors of such conversations are kept in a store after their last use."""
@@ -52,7 +42,7 @@ class Passing:
         namespace: str = "default",
         ttl: int | None = None,
         cache_bytes: int = CACHE_BYTES,
-        **keys: str | None,
+        **keys: Any,
     ) -> None:
         """``keys``: as ``VisualMemory.open`` takes them. Raises what that raises."""
         ttl = None if tensors is None else ttl or DAY
@@ -88,7 +78,7 @@ class Passing:
         for message in messages:
             check_said(message)
         options = params or GenerationParams()
-        check_answers(self._memory.engine)
+        check_answers(self._memory.engine, options)
         return self._complete(messages, keep_recent or 0, include, options, budget)
 
     def acomplete(
@@ -125,14 +115,7 @@ class Passing:
             recent=recent,
             budget=budget,
         )
-        start = state.tail_start
-        for event in engine.generate(assembled.context, params):
-            if isinstance(event, Finished):
-                event = assembled.finish(event, ())
-            elif isinstance(event, ChunkFolded):
-                event = replace(event, chunk=replace(event.chunk, start=start))
-                start += len(event.chunk.text)
-            yield event
+        yield from completed(engine, assembled, params, state.tail_start)
 
     def _scope(self) -> Scope:
         """Where tensors are kept now; its log has a note, since a scope without any is deleted."""

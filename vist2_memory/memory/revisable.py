@@ -19,7 +19,7 @@ from vist2_memory.errors import (
     QuotaExceededError,
     StoreError,
 )
-from vist2_memory.memory.context import assemble, check_answers, check_pinned
+from vist2_memory.memory.context import assemble, check_answers, check_pinned, generated
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.revisions import Made, last_question, place_of, turn_at
 from vist2_memory.memory.search import Found, find
@@ -138,7 +138,8 @@ class Revisable:
         complete: where generation fails or is closed early, it stays. Raises ``InvalidInputError``
         where nobody asked anything.
         """
-        check_answers(self._memory.engine)
+        options = params or GenerationParams()
+        check_answers(self._memory.engine, options)
         with self._log.lock:
             messages = self._log.refresh().messages
             question = last_question(messages)
@@ -146,7 +147,7 @@ class Revisable:
             raise InvalidInputError(
                 f"session {self.scope.name!r} has no question that could be answered again"
             )
-        return self._answer_again(messages[question].id, include, params or GenerationParams())
+        return self._answer_again(messages[question].id, include, options)
 
     def _answer_again(
         self, id: str, include: Sequence[Collection], params: GenerationParams
@@ -162,7 +163,7 @@ class Revisable:
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()
-        for event in engine.generate(assembled.context, params):
+        for event in generated(engine, assembled.context, params):
             if isinstance(event, Finished):
                 calls = calls_payload(event.calls)
                 turn = question.turn

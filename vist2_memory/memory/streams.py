@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -27,15 +27,16 @@ def from_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
 
 async def _steps(make: Callable[[], Iterator[T]], context: Context) -> AsyncGenerator[T, None]:
     loop = asyncio.get_running_loop()
+    step: Callable[..., Any] = next
     thread = ThreadPoolExecutor(1, thread_name_prefix="vist2-stream")
     try:
         iterator = await loop.run_in_executor(thread, context.run, make)
         try:
             while True:
-                value = await loop.run_in_executor(thread, context.run, next, iterator, _End)
+                value = await loop.run_in_executor(thread, context.run, step, iterator, _End)
                 if value is _End:
                     return
-                yield value  # type: ignore[misc]
+                yield value
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:

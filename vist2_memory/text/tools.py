@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vist2_memory.text.transcript import write_message
 from vist2_memory.types import Tool
 
 _DEEPEST = 8
@@ -31,6 +32,12 @@ def write_schema(schema: Mapping[str, Any] | None) -> str:
     said = f" ({': '.join(names)})" if names else ""
     notes = _notes(schema, schema)
     return f"Answer in JSON{said}: {_type(schema, schema, 0)}{notes and '. ' + notes}"
+
+
+def write_pinned(pinned: str, tools: Sequence[Tool], schema: Mapping[str, Any] | None) -> str:
+    """``pinned``, and after it what is to be known of tools and schema, as system messages."""
+    said = (write_tools(tools), write_schema(schema))
+    return pinned + "".join(write_message("system", text) for text in said if text)
 
 
 def _signature(tool: Tool) -> str:
