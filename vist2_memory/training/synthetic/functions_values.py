@@ -132,13 +132,13 @@ def _number(draw: Draw) -> Value:
     return Value(float(number), number)
 
 
+_YES_NO = ((True, "yes"), (False, "no"), (True, "true"), (False, "false"))
 PERSON, PLACE, TITLE = _open(_person), _open(_place), _open(_title, 0.3)
 WORD, NOTE, STYLE = _open(_word, 0.05), _open(_note, 0.03), _open(_style, 0.02)
 CODE, DATE, TIME = _plain(Draw.code), _plain(Draw.date), _plain(Draw.time)
 INTEGER = Kind({"type": "integer"}, _integer)
 NUMBER = Kind({"type": "number"}, _number)
 BOOLEAN = Kind({"type": "boolean"}, lambda draw: Value(*draw.rng.choice(_YES_NO)))
-_YES_NO = ((True, "yes"), (False, "no"), (True, "true"), (False, "false"))
 
 
 def choice(options: Sequence[str]) -> Kind:
