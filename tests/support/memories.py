@@ -12,6 +12,7 @@ from vist2_memory import Session, VisualMemory
 from vist2_memory.memory.memory import CACHE_BYTES
 from vist2_memory.store import Store
 from vist2_memory.text.transcript import MARKS
+from vist2_memory.types import Finished
 
 ROOT = Path(__file__).parents[2]
 TALK = [
@@ -36,7 +37,7 @@ DOCUMENTS = ["The ferry leaves at nine, from the old harbour.", "Bees sleep in w
 
 
 def plain(
-    *answers: str,
+    *answers: str | Finished,
     store: Store | str = "memory://",
     cache_bytes: int = CACHE_BYTES,
     **options: float,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from vist2_memory.types import (
     GenerationParams,
     Message,
     TextDelta,
+    ToolCall,
+    ToolCallDelta,
     VisualTokens,
 )
 
@@ -33,7 +36,7 @@ class PlainEngine(Engine):
 
     def __init__(
         self,
-        answers: Sequence[str] = (),
+        answers: Sequence[str | Finished] = (),
         *,
         step_s: float = 0.0,
         chunk_tokens: int = 8,
@@ -78,12 +81,20 @@ class PlainEngine(Engine):
         self.open_generations += 1
         try:
             answer = self.answers.popleft() if self.answers else "Yes."
-            for word in answer.split(" "):
+            end = Finished(answer, "stop") if isinstance(answer, str) else answer
+            for word in re.findall(r"[^ ]+ *|^ +", end.text):
                 time.sleep(self.step_s)
                 yield TextDelta(word)
-            yield Finished(answer, "stop")
+            for index, call in enumerate(end.calls):
+                yield ToolCallDelta(index, call.id, call.text)
+            yield end
         finally:
             self.open_generations -= 1
+
+
+def calling(name: str, id: str = "call_1", **arguments: object) -> Finished:
+    """An answer of a `PlainEngine` that says nothing and asks for a tool."""
+    return Finished("", "tool_calls", calls=(ToolCall.of(id, name, arguments),))
 
 
 class FailingStore(InMemoryStore):
