@@ -29,6 +29,7 @@ from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
@@ -94,6 +95,11 @@ class ChatVIST2(Traced, Opened):
         self._asked(None, {})
         return self
 
+    @model_validator(mode="after")
+    def _set_vist2_version(self) -> ChatVIST2:
+        self._add_version("vist2-memory", __version__)
+        return self
+
     # Answering
 
     def _generate(
@@ -156,8 +162,9 @@ class ChatVIST2(Traced, Opened):
             observer = observer_of(parent)
             answer = Answer(self, call, to_entries(messages, call.media))
             with watching(observer):
+                model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(self.engine.spec.model, answer.session_id)
+            reply = Reply(model_name, answer.session_id)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -170,7 +177,7 @@ class ChatVIST2(Traced, Opened):
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(self.engine.spec.model, answer.session_id)
+                reply = Reply(answer.engine.spec.model, answer.session_id)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):

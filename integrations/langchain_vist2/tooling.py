@@ -24,7 +24,7 @@ def as_openai(tool: ToolLike) -> dict[str, Any]:
     """``tool`` as OpenAI's dict of a function; raises ``InvalidInputError`` for another kind."""
     try:
         found = convert_to_openai_tool(tool)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{tool!r:.80} is no tool: {error}") from error
     if found.get("type") != "function" or "name" not in found.get("function", {}):
         raise InvalidInputError(
@@ -87,7 +87,7 @@ def schema_asked_for(response_format: Any) -> dict[str, Any] | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return ANY_JSON
+        return dict(response_format.get("schema", ANY_JSON))
     if kind != "json_schema":
         return schema_of(dict(response_format))
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ConflictError, InvalidInputError
-from vist2_memory.memory.recollection import Recollection, reseal
+from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.shelf import Document, Passage, Shelf
 from vist2_memory.memory.validation import check_payload, check_text
@@ -163,7 +163,7 @@ class Collection:
 
     def reseal(self) -> int:
         """:meth:`Session.reseal`, of a collection."""
-        return reseal(self._memory.store, self.engine, self.scope, self.chunks())
+        return self._memory.tensors.reseal(self.engine, self.scope, self.chunks())
 
     def delete(self) -> Deleted:
         """Delete the collection, texts and tensors; what was deleted, in counts."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vist2_memory.engine.base import Engine
 from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import ModelError
 from vist2_memory.memory.answering import Answering
@@ -20,7 +21,6 @@ from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.mirror import Mirror
 from vist2_memory.memory.reading import ReadingOptions, reading
-from vist2_memory.memory.recollection import reseal
 from vist2_memory.memory.revisable import Revisable
 from vist2_memory.memory.validation import check_role, check_said
 from vist2_memory.selection import Policy
@@ -45,6 +45,11 @@ class Session(Answering, Mirror, Revisable):
     def id(self) -> str:
         """The session id as it was given."""
         return self.scope.name
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that cuts, encodes and answers, loaded at the first use."""
+        return self._memory.engine
 
     # Reading
 
@@ -137,7 +142,7 @@ class Session(Answering, Mirror, Revisable):
         another writer was there meanwhile: nothing is changed then, try again.
         """
         with self._log.lock:
-            return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
+            return self._memory.tensors.reseal(self._memory.engine, self.scope, self.chunks())
 
     def export(self, path: Path | str, *, tensors: bool = False) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -148,7 +153,7 @@ class Session(Answering, Mirror, Revisable):
         messages = self.messages()
         exported = None
         if tensors:
-            self._memory.flush()
+            self._memory.tensors.flush(self.scope)
             fingerprint = self._memory.engine.spec.fingerprint
             ids = sorted({chunk.id for chunk in self.chunks()})
             data = read_good(self._memory.store, self.scope, fingerprint, ids)
