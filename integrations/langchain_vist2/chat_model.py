@@ -47,7 +47,8 @@ class ChatVIST2(Traced, Opened):
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
     field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or
-    names of some in the memory, whose documents are read before the conversation.
+    names of some in the memory, whose documents are read before the conversation, and where not all
+    of it fits ``selection``, ``pins`` and ``budget``, as for ``Session.ask``.
 
     Raises what the library raises, as LangChain's errors too (``langchain_vist2.errors``), e.g.
     ``InvalidMessageError`` for images and for a list that ends with neither a human message nor the
