@@ -48,7 +48,8 @@ class ChatVIST2(Traced, Opened):
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
     field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or
-    names of some in the memory, whose documents are read before the conversation.
+    names of some in the memory, whose documents are read before the conversation, and where not all
+    of it fits ``selection``, ``pins`` and ``budget``, as for ``Session.ask``.
 
     Raises what the library raises, as LangChain's errors too (``langchain_vist2.errors``), e.g.
     ``InvalidMessageError`` for images and for a list that ends with neither a human message nor the
@@ -163,8 +164,9 @@ class ChatVIST2(Traced, Opened):
             observer = observer_of(parent)
             answer = Answer(self, call, to_entries(messages, call.media))
             with watching(observer):
+                model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(self.engine.spec.model, answer.session_id)
+            reply = Reply(model_name, answer.session_id, answer.turn)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -177,7 +179,7 @@ class ChatVIST2(Traced, Opened):
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(self.engine.spec.model, answer.session_id)
+                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):
