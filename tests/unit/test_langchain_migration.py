@@ -122,6 +122,7 @@ def test_a_table_of_sql_becomes_sessions() -> None:
     connection.close()
 
 
+@pytest.mark.timeout(300)  # it loads the bundled model
 def test_the_example_runs(
     redis_url: str, tmp_path: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
