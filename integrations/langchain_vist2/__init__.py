@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
     from langchain_vist2.history import Vist2ChatMessageHistory
+    from langchain_vist2.middleware import VisualMemoryMiddleware
+    from langchain_vist2.reference import VisualContext
     from langchain_vist2.visual_history import VisualHistory
 
 _HOME = {
     "ChatVIST2": "langchain_vist2.chat_model",
     "Vist2ChatMessageHistory": "langchain_vist2.history",
+    "VisualContext": "langchain_vist2.reference",
     "VisualHistory": "langchain_vist2.visual_history",
+    "VisualMemoryMiddleware": "langchain_vist2.middleware",
 }
 
-__all__ = ["ChatVIST2", "Vist2ChatMessageHistory", "VisualHistory"]
+__all__ = [
+    "ChatVIST2",
+    "Vist2ChatMessageHistory",
+    "VisualContext",
+    "VisualHistory",
+    "VisualMemoryMiddleware",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from langchain_vist2.messages import Entry
 from langchain_vist2.opened import Opened
 from langchain_vist2.options import Asked
 from vist2_memory import Collection, ConflictError, Session
+from vist2_memory.engine.base import Engine
 from vist2_memory.types import GenerationEvent, Message
 
 
@@ -24,6 +25,19 @@ class Answer:
         """The session that answers, if one does: the one that was asked, or a branch of it."""
         self.turn = ""
         """The turn of the answer in that session."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers: the model's, or that of a middleware's memory.
+
+        Raises ``InvalidInputError`` where the memory is of another model.
+        """
+        context = self._asked.visual_context
+        if context is None:
+            return self._model.engine
+        engine = context.session.engine
+        self._model.check_same(engine)
+        return engine
 
     def events(self) -> Iterator[GenerationEvent]:
         """Add what is new to the session, if there is one, and answer."""
@@ -78,8 +92,8 @@ class Answer:
 
     def _open(self) -> None:
         """Open what is needed, if this is the first call."""
-        _ = self._model.engine
-        if self._session() is None:
+        _ = self.engine
+        if self._session() is None and self._asked.visual_context is None:
             _ = self._model.passing
 
     def _session(self) -> Session | None:

@@ -162,8 +162,9 @@ class ChatVIST2(Traced, Opened):
             observer = observer_of(parent)
             answer = Answer(self, call, to_entries(messages, call.media))
             with watching(observer):
+                model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(self.engine.spec.model, answer.session_id, answer.turn)
+            reply = Reply(model_name, answer.session_id, answer.turn)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -176,7 +177,7 @@ class ChatVIST2(Traced, Opened):
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(self.engine.spec.model, answer.session_id, answer.turn)
+                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):

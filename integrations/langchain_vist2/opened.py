@@ -12,11 +12,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from langchain_vist2.errors import told_as_langchains
+from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.profiles import profile_of
 from vist2_memory import VisualMemory
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
 from vist2_memory.memory.passing import Passing
 from vist2_memory.store import Store
 
@@ -105,6 +105,24 @@ class Opened(BaseChatModel):
                 )
                 self._engine = owner.engine
             return self._engine
+
+    def check_same(self, engine: Engine) -> None:
+        """Raise ``InvalidInputError`` if this is a chat model of another model than ``engine`` is.
+
+        One that was made without a model's name answers with any; nothing is loaded if a name says
+        enough.
+        """
+        own = self.model if isinstance(self.model, Engine) else self._engine
+        if own is None and self.ratio is None:
+            if self.model is None or find_model(self.model).name == engine.spec.model:
+                return
+        elif (own or self.engine).spec.fingerprint == engine.spec.fingerprint:
+            return
+        raise InvalidInputError(
+            f"the chat model is of {self._model_name!r}, the memory of {engine.spec.model!r}, and "
+            "visual tokens can be read by the model that made them only: give both the same "
+            "engine, as in ChatVIST2(model=memory.engine)"
+        )
 
     @property
     def passing(self) -> Passing:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
+from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import (
     InvalidInputError,
     StoreError,
@@ -175,6 +176,11 @@ class VisualMemory(Housekeeping):
                     self._model, self._ratio, self._device, self._tensors_dtype
                 )
             return self._engine
+
+    @property
+    def draws_pages(self) -> bool:
+        """Whether it was opened with ``pages:``, for hosted models; loads no engine."""
+        return isinstance(self._model, PageEngine)
 
     def session(self, id: str) -> Session:
         """The session called ``id``, which need not exist yet."""

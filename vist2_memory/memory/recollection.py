@@ -112,7 +112,7 @@ class Tensors:
         cached = sum(len(known[chunk.id]) for chunk in chunks if chunk.id in known)
         loaded = time.perf_counter()
         missing = list({chunk.id: chunk for chunk in chunks if chunk.id not in known}.values())
-        fresh = _encoded(engine, missing)
+        fresh = _encoded(engine, missing) if missing else []
         encoded = time.perf_counter()
         degraded += self._keep(engine, scope, fresh)
         known.update((tokens.chunk_id, tokens) for tokens in fresh)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vist2_memory.engine.base import Engine
 from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import ModelError
 from vist2_memory.memory.answering import Answering
@@ -44,6 +45,11 @@ class Session(Answering, Mirror, Revisable):
     def id(self) -> str:
         """The session id as it was given."""
         return self.scope.name
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that cuts, encodes and answers, loaded at the first use."""
+        return self._memory.engine
 
     # Reading
 
