@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -47,7 +48,8 @@ class ChatVIST2(Traced, Opened):
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
     field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or
-    names of some in the memory, whose documents are read before the conversation.
+    names of some in the memory, whose documents are read before the conversation, and where not all
+    of it fits ``selection``, ``pins`` and ``budget``, as for ``Session.ask``.
 
     Raises what the library raises, as LangChain's errors too (``langchain_vist2.errors``), e.g.
     ``InvalidMessageError`` for images and for a list that ends with neither a human message nor the
@@ -188,10 +190,10 @@ class ChatVIST2(Traced, Opened):
 
     def _each_alone(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> list[Asked]:
         """A call for ``n`` answers as calls for one; each with a seed of its own."""
-        seed = self._asked(stop, kwargs).params.seed
-        n = self._asked(stop, kwargs).n
-        seeds = [None if seed is None else seed + number for number in range(n)]
-        return [self._asked(stop, {**kwargs, "n": 1, "seed": own}) for own in seeds]
+        call = self._asked(stop, kwargs)
+        seed = call.params.seed
+        seeds = [None if seed is None else seed + number for number in range(call.n)]
+        return [replace(call, n=1, params=replace(call.params, seed=own)) for own in seeds]
 
     # Tools and forms
 

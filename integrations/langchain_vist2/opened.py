@@ -114,7 +114,7 @@ class Opened(BaseChatModel):
         """
         own = self.model if isinstance(self.model, Engine) else self._engine
         if own is None and self.ratio is None:
-            if self.model is None or find_model(self.model).name == engine.spec.model:
+            if self.model is None or find_model(str(self.model)).name == engine.spec.model:
                 return
         elif (own or self.engine).spec.fingerprint == engine.spec.fingerprint:
             return

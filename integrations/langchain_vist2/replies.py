@@ -68,6 +68,8 @@ class Reply:
             "degraded": list(end.degraded),
             "timing": asdict(end.timing),
         }
+        if end.left_out:
+            metadata["left_out"] = [asdict(part) for part in end.left_out]
         if self._logprobs:
             metadata["logprobs"] = {"content": _as_openai_has_them(self._logprobs)}
         return AIMessageChunk(
