@@ -10,6 +10,7 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     │   └── ContextOverflowError            the question alone is longer than the model can take
     ├── ModelError                          a model cannot be loaded or does not fit its parts
     │   └── ModelNotFoundError              no such model, or a folder without its parts
+    ├── EncodingError                       a model that was loaded failed to make visual tokens
     ├── StoreError                          the place where messages are kept failed
     │   ├── StoreURLError (ValueError)      a store URL with an unknown scheme or a bad form
     │   ├── StoreUnavailableError           cannot be reached, opened or written
@@ -59,6 +60,10 @@ class ModelError(Vist2Error):
 
 class ModelNotFoundError(ModelError):
     """There is no such bundled model, or the folder lacks its configuration or weights."""
+
+
+class EncodingError(Vist2Error):
+    """A model failed to make visual tokens, as one that is out of memory; the text is not lost."""
 
 
 class StoreError(Vist2Error):

@@ -1,75 +1,61 @@
 """``ChatVIST2``: a chat model whose conversations are kept as visual tokens.
 
-Three things happen to a message list: it is compared with the session (``continuation``), what is
-new is added, and its last message is asked, with the answer streamed as LangChain's chunks
-(``replies``).
+A call goes through four modules: what it asks for (``options``), what of its messages is new to the
+session (``continuation``), where its answer comes from (``answers``), and the answer as LangChain's
+chunks (``replies``).
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.chat_models import (
-    agenerate_from_stream,
-    generate_from_stream,
-)
-from langchain_core.messages import BaseMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from langchain_core.runnables import Runnable
+from pydantic import Field, field_validator, model_validator
 
-from langchain_vist2.continuation import Continuation, continuation
-from langchain_vist2.messages import Entry, to_entries
+from langchain_vist2.answers import Answer
+from langchain_vist2.errors import InvalidInputError, told_as_langchains
+from langchain_vist2.messages import to_entries
+from langchain_vist2.opened import Opened
+from langchain_vist2.options import PARAMS, SETTINGS, Asked, OnConflict, Shown, asked
 from langchain_vist2.replies import Reply
-from vist2_memory import GenerationParams, Session, VisualMemory
+from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
+from langchain_vist2.structured import Method, structured
+from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL
-from vist2_memory.memory.validation import check_text
-from vist2_memory.store import Store
+from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
-
-_PARAMS = ("max_tokens", "temperature", "top_p", "top_k", "seed")
-_NO_NETWORK = ("api_key", "max_retries", "timeout")
-"""Standard parameters of LangChain that say nothing to a model in this process: let pass."""
+from vist2_memory.tracing import watched, watching
 
 
-class ChatVIST2(BaseChatModel):
+class ChatVIST2(Traced, Opened):
     """A VIST2 model in this process, with memory.
 
     With a ``session_id``, given here, by ``.bind(session_id=...)`` or with the call, the
     conversation is kept in ``store``, and a chain need send only what is new;
     ``langchain_vist2.continuation`` says exactly what becomes of a message list, and when it is a
-    ``ConflictError``. Without one it is an ordinary chat model: the list is all it knows,
-    compressed all the same, and nothing is kept.
+    ``ConflictError``. Without one it is an ordinary chat model: the list is all it knows, its older
+    messages as visual tokens, and it is logged nowhere.
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
-    field from ``max_tokens`` on can be given with a call too.
+    field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or
+    names of some in the memory, whose documents are read before the conversation, and where not all
+    of it fits ``selection``, ``pins`` and ``budget``, as for ``Session.ask``.
 
-    Raises what the library raises, e.g. ``InvalidMessageError`` for images and for a list that does
-    not end with a human message, and ``ContextOverflowError`` for a question too long to be read.
+    Raises what the library raises, as LangChain's errors too (``langchain_vist2.errors``), e.g.
+    ``InvalidMessageError`` for images and for a list that ends with neither a human message nor the
+    result of a tool, and ``ContextOverflowError`` for a question too long to be read.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-
-    model: str | Engine | None = None
-    """A bundled model's name, a checkpoint folder, or an engine; ``VIST2_MODEL`` if not given."""
-    store: str | Store | None = Field(default=None, repr=False)
-    """Where sessions are kept, as a URL or an open store; ``VIST2_STORE`` if not given."""
-    ratio: float | None = None
-    """About how many text tokens a visual token stands for; the model's own choice if None."""
-    namespace: str = "default"
-    """The tenant that the sessions belong to."""
-    ttl: int | None = None
-    """Seconds after its last use that a session is kept; None: for ever."""
-    device: str | None = None
-    """As torch names it; ``VIST2_DEVICE``, or a GPU if there is one."""
     max_tokens: int = 256
     """New text tokens at most."""
     temperature: float = 0.0
@@ -82,28 +68,24 @@ class ChatVIST2(BaseChatModel):
     """Makes sampling repeatable."""
     stop: list[str] = Field(default_factory=list)
     """Texts before which the answer ends."""
+    n: int = 1
+    """Answers to one question; several only without a session and not streamed."""
+    logprobs: bool | None = None
+    """Whether to tell the log probabilities of tokens, in ``response_metadata["logprobs"]``."""
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens at each place to tell beside."""
     session_id: str | None = None
     """The session of every call that does not name one; None: no memory."""
+    on_conflict: OnConflict = "raise"
+    """What becomes of a list that contradicts its session: an error, or with ``"fork"`` a branch of
+    the session, whose id is in ``response_metadata["session_id"]``."""
+    keep_recent: int | None = None
+    """Without a session: how many of the last messages to keep as text; None: the model's rule."""
+    media: Shown = "error"
+    """What becomes of images, files and audio in messages, which the model does not see: an error,
+    or with ``"placeholder"`` their names in their place, and a warning."""
     streaming: bool = False
     """Whether ``invoke`` tells its callbacks of every piece of text."""
-
-    _lock: Any = PrivateAttr(default_factory=threading.RLock)
-    _memory: VisualMemory | None = PrivateAttr(default=None)
-    _engine: Engine | None = PrivateAttr(default=None)
-
-    # What it is made of
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_network(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        return {name: value for name, value in values.items() if name not in _NO_NETWORK}
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _path_as_text(cls, value: Any) -> Any:
-        return str(value.absolute()) if isinstance(value, Path) else value
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -111,48 +93,14 @@ class ChatVIST2(BaseChatModel):
         return [value] if isinstance(value, str) else value or []
 
     @model_validator(mode="after")
-    def _check_params(self) -> ChatVIST2:
-        self._params(None, {})
+    def _check_options(self) -> ChatVIST2:
+        self._asked(None, {})
         return self
 
-    @property
-    def memory(self) -> VisualMemory:
-        """The memory that the sessions live in, opened at the first use."""
-        with self._lock:
-            if self._memory is None:
-                self._memory = VisualMemory.open(
-                    self.store,
-                    model=self._engine or self.model,
-                    ratio=None if self._engine else self.ratio,
-                    namespace=self.namespace,
-                    ttl=self.ttl,
-                    device=self.device,
-                )
-            return self._memory
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that answers, loaded at the first use."""
-        with self._lock:
-            if self._engine is None:
-                owner = self._memory or VisualMemory.open(
-                    "memory://", model=self.model, ratio=self.ratio, device=self.device
-                )
-                self._engine = owner.engine
-            return self._engine
-
-    def close(self) -> None:
-        """Close the store and free the model. The next call opens them again."""
-        with self._lock:
-            if self._memory is not None:
-                self._memory.close()
-            if self._engine is not None:
-                self._engine.close()
-            self._memory = self._engine = None
-
-    async def aclose(self) -> None:
-        """:meth:`close`, without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+    @model_validator(mode="after")
+    def _set_vist2_version(self) -> ChatVIST2:
+        self._add_version("vist2-memory", __version__)
+        return self
 
     # Answering
 
@@ -163,7 +111,9 @@ class ChatVIST2(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, **kwargs))
+        calls = self._each_alone(stop, kwargs)
+        parent = Parent.of(run_manager)
+        return _joined([generate_from_stream(self._chunks(one, messages, parent)) for one in calls])
 
     async def _agenerate(
         self,
@@ -172,7 +122,13 @@ class ChatVIST2(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
+        calls = self._each_alone(stop, kwargs)
+        parent = Parent.of(run_manager)
+        results = []
+        for one in calls:
+            chunks = [chunk async for chunk in self._achunks(one, messages, parent)]
+            results.append(generate_from_stream(iter(chunks)))
+        return _joined(results)
 
     def _stream(
         self,
@@ -181,18 +137,11 @@ class ChatVIST2(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        params, id = self._params(stop, kwargs), self._session_id(kwargs)
-        given = to_entries(messages)
-        session = self._session(id)
-        plan = continuation(session.messages(), given)
-        for entry, turn in _checked(plan):
-            session.add(entry.role, entry.text, turn=turn, payload=entry.payload)
-        reply = Reply(self.engine.spec.model)
-        for event in session.stream(plan.question, params=params, turn=plan.turn):
-            if chunk := reply.chunk(event):
-                if run_manager:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
+        call = _one(self._asked(stop, kwargs))
+        for chunk in self._chunks(call, messages, Parent.of(run_manager)):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
 
     async def _astream(
         self,
@@ -201,42 +150,102 @@ class ChatVIST2(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        params, id = self._params(stop, kwargs), self._session_id(kwargs)
-        given = to_entries(messages)
-        session = await asyncio.to_thread(self._session, id)
-        plan = continuation(await session.amessages(), given)
-        for entry, turn in _checked(plan):
-            await session.aadd(entry.role, entry.text, turn=turn, payload=entry.payload)
-        reply = Reply((await asyncio.to_thread(lambda: self.engine)).spec.model)
-        events: Any = session.astream(plan.question, params=params, turn=plan.turn)
-        async with aclosing(events):  # a cancelled stream stops its generation now, not some day
-            async for event in events:
+        call = _one(self._asked(stop, kwargs))
+        async with aclosing(self._achunks(call, messages, Parent.of(run_manager))) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _chunks(
+        self, call: Asked, messages: Sequence[BaseMessage], parent: Parent | None
+    ) -> Iterator[ChatGenerationChunk]:
+        with told_as_langchains():
+            observer = observer_of(parent)
+            answer = Answer(self, call, to_entries(messages, call.media))
+            with watching(observer):
+                model_name = answer.engine.spec.model
+                events = answer.events()
+            reply = Reply(model_name, answer.session_id, answer.turn)
+            for event in watched(events, observer):
                 if chunk := reply.chunk(event):
-                    if run_manager:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
 
-    def _session(self, id: str | None) -> Session:
-        """The session called ``id``, or one that nobody else sees and that leaves nothing."""
-        if id is not None:
-            return self.memory.session(id)
-        return VisualMemory.open("memory://", model=self.engine).session("one call")
+    async def _achunks(
+        self, call: Asked, messages: Sequence[BaseMessage], parent: Parent | None
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        with told_as_langchains():
+            answer = Answer(self, call, to_entries(messages, call.media))
+            async with async_observer_of(parent) as observer:
+                with watching(observer):
+                    events = await answer.aevents()
+                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
+                async with aclosing(events):  # a cancelled call stops its generation now
+                    async for event in events:
+                        if chunk := reply.chunk(event):
+                            yield chunk
 
-    def _session_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        id: str | None = kwargs.get("session_id")
-        return self.session_id if id is None else id
+    def _asked(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> Asked:
+        return asked(self, stop, kwargs)
 
-    def _params(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> GenerationParams:
-        """The fields, with what the call says instead; an option that is not known is an error."""
-        unknown = sorted(set(kwargs) - {*_PARAMS, "session_id", "stream"})
-        if unknown:
-            raise TypeError(
-                f"ChatVIST2 does not know the option {unknown[0]!r}: a call takes stop, "
-                f"session_id, {', '.join(_PARAMS)}"
-            )
-        chosen = {name: getattr(self, name) for name in _PARAMS}
-        chosen |= {name: kwargs[name] for name in _PARAMS if kwargs.get(name) is not None}
-        return GenerationParams(stop=tuple(self.stop if stop is None else stop), **chosen)
+    def _each_alone(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> list[Asked]:
+        """A call for ``n`` answers as calls for one; each with a seed of its own."""
+        call = self._asked(stop, kwargs)
+        seed = call.params.seed
+        seeds = [None if seed is None else seed + number for number in range(call.n)]
+        return [replace(call, n=1, params=replace(call.params, seed=own)) for own in seeds]
+
+    # Tools and forms
+
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """This model with ``tools``: functions, pydantic classes, tools, or dicts of them.
+
+        ``tool_choice``: ``"auto"`` (the model's choice, as None), ``"any"``, ``"required"`` or True
+        (at least one call), ``"none"``, or the name of a tool that must be called, also in a dict.
+        ``parallel_tool_calls``: whether one answer may have several calls; it may if None.
+        ``strict`` changes nothing: a call always matches its tool's parameters.
+        ``response_format``: the form of an answer that is no call, see `with_structured_output`.
+        Raises ``InvalidInputError`` for what is no function, and for a name that none has.
+        """
+        formatted = [as_openai(tool) for tool in tools]
+        names = [tool["function"]["name"] for tool in formatted]
+        if (choice := chosen(tool_choice, names)) != "auto":
+            kwargs["tool_choice"] = choice
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if response_format is not None:
+            kwargs["response_format"] = response_format
+        return self.bind(tools=formatted, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Schema | None = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[ToolLike] = (),
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """This model with answers of the form ``schema``, parsed.
+
+        ``schema``: a pydantic class (answers are instances of it), a TypedDict, a JSON schema or a
+        tool (answers are dicts). ``method``: see ``langchain_vist2.structured``. ``include_raw``: a
+        dict of the message (``raw``), what it holds (``parsed``), and the ``parsing_error`` if
+        there is one, which is raised else. ``strict`` changes nothing: answers always match.
+        ``tools`` may be called instead of answering. Raises ``InvalidInputError`` for a schema or
+        a method that is none.
+        """
+        return structured(self, schema, method, include_raw, strict, tools, kwargs)
 
     # Counting
 
@@ -247,13 +256,18 @@ class ChatVIST2(BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Text tokens of ``messages`` as they stand in a transcript, before any is compressed."""
-        if tools is not None:
-            raise NotImplementedError("ChatVIST2 does not take tools yet")
-        return sum(
-            self.get_num_tokens(write_message(entry.role, entry.text))
-            for entry in to_entries(messages)
-        )
+        """Text tokens of ``messages`` as they stand in a transcript, before any is compressed.
+
+        Those of ``tools`` are counted as the model is told of them.
+        """
+        said = [
+            write_message(entry.role, entry.text, (call.text for call in entry.calls))
+            for entry in to_entries(messages, "keep")
+        ]
+        if tools:
+            told = write_tools([to_tool(as_openai(tool)) for tool in tools])
+            said.append(write_message("system", told))
+        return sum(map(self.get_num_tokens, said))
 
     def get_token_ids(self, text: str) -> list[int]:
         """The base class's, with ``custom_get_token_ids``; the model's own ids are not for callers.
@@ -271,14 +285,8 @@ class ChatVIST2(BaseChatModel):
         return "vist2"
 
     @property
-    def _model_name(self) -> str:
-        if isinstance(self.model, Engine):
-            return self.model.spec.model
-        return self.model or DEFAULT_MODEL
-
-    @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        own = ("ratio", "namespace", "ttl", "device", *_PARAMS, "stop", "session_id")
+        own = ("ratio", "namespace", "ttl", "device", *PARAMS, "stop", *SETTINGS)
         return {
             "model": self._model_name,
             "store": self._described_store(),
@@ -289,46 +297,27 @@ class ChatVIST2(BaseChatModel):
         params = super()._get_ls_params(stop=self.stop if stop is None else stop, **kwargs)
         return {"ls_model_name": self._model_name, **params, "ls_provider": "vist2"}
 
-    def _described_store(self) -> str | None:
-        """The store's URL without user and password."""
-        if self.store is None or isinstance(self.store, Store):
-            return self.store.describe() if self.store else None
-        if not _has_login(self.store):
-            return self.store
-        scheme, mark, rest = self.store.partition("://")
-        return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
-
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The key in LangChain's cache; no two calls share one where a session is to be told."""
+        """The key in LangChain's cache; no two calls share one whose answer depends on more.
+
+        As where a session is to be told, or documents are read that others may change.
+        """
         key = super()._get_llm_string(stop=stop, **kwargs)
-        return key if self._session_id(kwargs) is None else f"{key}---{uuid.uuid4().hex}"
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """``dumpd`` and ``load`` work where model and store are names, not objects."""
-        return True
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """A store's URL that has a password in it is never written down."""
-        return {"store": "VIST2_STORE"} if _has_login(self.store) else {}
+        if isinstance(self.model, Engine):  # which is not part of the key by itself
+            key += f"---{self.model.spec.model} {id(self.model):x}"
+        call = self._asked(stop, kwargs)
+        unknown = call.visual_context is not None and not call.visual_context.digest
+        if call.include or unknown or (call.session_id and not call.visual_context):
+            return f"{key}---{uuid.uuid4().hex}"
+        return key
 
 
-def _has_login(store: str | Store | None) -> bool:
-    """Whether ``store`` is a URL with a user or a password."""
-    if not isinstance(store, str):
-        return False
-    host = store.partition("://")[2].partition("/")[0]
-    return "@" in host or "password=" in store
+def _one(call: Asked) -> Asked:
+    if call.n > 1:
+        raise InvalidInputError(f"n={call.n} answers cannot be streamed: use generate, or n=1")
+    return call
 
 
-def _checked(plan: Continuation) -> list[tuple[Entry, str]]:
-    """What ``plan`` adds, each with its turn; none of it is stored when one cannot be."""
-    check_text(plan.question, "question")
-    turns, turn = [], ""
-    for entry in plan.added:
-        check_text(entry.text)
-        if entry.role == "user":
-            turn = uuid.uuid4().hex
-        turns.append((entry, "" if entry.role == "system" else turn))
-    return turns
+def _joined(results: Sequence[ChatResult]) -> ChatResult:
+    """Results of one answer each as one of several."""
+    return ChatResult(generations=[one for result in results for one in result.generations])

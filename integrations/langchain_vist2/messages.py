@@ -1,140 +1,244 @@
-"""LangChain's messages as what a session stores: a role, a text, and a payload beside it.
+"""LangChain's messages as what a session stores, one for one, and back as they were.
 
 =====================  ===========  ================================================================
 message                role         text
 =====================  ===========  ================================================================
 ``SystemMessage``      system       its text
 ``HumanMessage``       user         its text
-``AIMessage``          assistant    its text; one without any says nothing and is passed over
-each of its calls      tool         ``{"name": ..., "arguments": ...}``
+``AIMessage``          assistant    its text; its tool calls, valid or not, are ``payload["calls"]``
 ``ToolMessage``        tool         its text, or ``(no output)``
+``FunctionMessage``    tool         its text, or ``(no output)``
 ``ChatMessage``        by its role  its text
 =====================  ===========  ================================================================
 
-Text blocks are joined without a separator, as LangChain's own ``message.text`` does. Any other
-block (image, file, audio, reasoning) is an error: nothing is dropped in silence.
+Chunks of messages are stored as the messages are. One that says nothing has the text ``(empty)``,
+unless it has tool calls. Text blocks are joined without a separator, as LangChain's own
+``message.text`` does; reasoning is not part of the text. Whatever role and text do not say is in
+the payload (``vist2_memory.memory.langchain_form``), so that :func:`from_message` gives back an
+equal message of the same class.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
+    ChatMessageChunk,
     FunctionMessage,
+    FunctionMessageChunk,
     HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
     SystemMessage,
+    SystemMessageChunk,
     ToolMessage,
+    ToolMessageChunk,
 )
 
+from langchain_vist2.packing import is_plain, pack, unpack
 from vist2_memory.errors import InvalidMessageError
 from vist2_memory.memory import VisualMemory
-from vist2_memory.memory.histories import Part
-from vist2_memory.types import Role
+from vist2_memory.memory.content import EMPTY, NO_OUTPUT, Part
+from vist2_memory.memory.langchain_form import fields_of, part_of
+from vist2_memory.memory.validation import check_said
+from vist2_memory.types import Message, Role, ToolCall
 
-NO_OUTPUT = "(no output)"
-"""Stands for the result of a tool that gave back nothing."""
+__all__ = ["EMPTY", "NO_OUTPUT", "Entry", "from_message", "to_entries", "to_entry"]
 
-_CALL_BLOCKS = ("tool_call", "tool_use", "function_call")
-"""Blocks that repeat what ``AIMessage.tool_calls`` holds."""
-_NAMES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "ai": "assistant",
-    "tool": "tool",
-    "function": "tool",
+Media: TypeAlias = Literal["error", "placeholder", "keep"]
+
+_CLASSES: dict[str, type[BaseMessage]] = {
+    kind.model_fields["type"].default: kind
+    for kind in (
+        AIMessage,
+        AIMessageChunk,
+        ChatMessage,
+        ChatMessageChunk,
+        FunctionMessage,
+        FunctionMessageChunk,
+        HumanMessage,
+        HumanMessageChunk,
+        RemoveMessage,
+        SystemMessage,
+        SystemMessageChunk,
+        ToolMessage,
+        ToolMessageChunk,
+    )
 }
+_PACKED = "packed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One message as a session would store it. Entries of equal role and text say the same."""
+    """One message as a session stores it.
+
+    Entries are equal when role, text and calls are. Calls are compared by what they say, since
+    LangChain writes arguments anew.
+    """
 
     role: Role
     text: str
-    payload: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, message: Message) -> Entry:
+        """The entry that ``message`` was stored as."""
+        return cls(message.role, message.text, message.payload)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls of an assistant's message, as ``Message.calls``."""
+        return Message(self.role, self.text, payload=self.payload).calls
+
+    @property
+    def id(self) -> str | None:
+        """The id that LangChain's message has."""
+        id: str | None = self.payload.get("langchain", {}).get("id")
+        return id
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said: neither a text nor a call."""
+        return self.text.strip() in ("", EMPTY) and not self.calls
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash((self.role, self.text))
+
+    def _said(self) -> tuple[Any, ...]:
+        calls = [
+            (call.id, call.name, call.arguments)
+            if call.arguments is not None
+            else (call.id,)  # LangChain writes what was cut off in its own way
+            for call in self.calls
+        ]
+        return self.role, self.text, calls
 
 
-def to_entries(messages: Iterable[BaseMessage]) -> list[Entry]:
-    """``messages`` as entries, in order.
+def to_entry(message: BaseMessage, media: Media = "error") -> Entry:
+    """``message`` as an entry.
 
-    Raises ``InvalidMessageError`` for content that is not text and for an unknown role.
+    ``media``: what becomes of content that is no text, as images and files, which no model of ours
+    sees. ``"error"`` raises; ``"placeholder"`` names it in the text, warns (``UserWarning``) and
+    keeps it in the payload; ``"keep"`` does so without a warning, and takes messages that no model
+    can be told (``RemoveMessage``, a ``ChatMessage`` of any role) too. Raises
+    ``InvalidMessageError`` for a message that cannot be stored, or would not come back as it was.
     """
-    return [entry for message in messages for entry in _entries_of(message)]
+    if media not in get_args(Media):
+        raise ValueError(f"media={media!r} is not allowed: one of {', '.join(get_args(Media))}")
+    kind = type(message)
+    if _CLASSES.get(message.type) is not kind:
+        raise InvalidMessageError(
+            f"a {kind.__name__} cannot be stored, since it would not come back as one: make it one "
+            f"of {', '.join(known.__name__ for known in _CLASSES.values())}"
+        )
+    fields = {name: of for name, of in vars(message).items() if name in kind.model_fields}
+    try:
+        part = part_of(message.type, {**fields, **(message.model_extra or {})})
+        payload = _packed(part.payload)
+        check_said(Message(part.role, part.text, payload=payload))
+    except InvalidMessageError as error:
+        raise InvalidMessageError(f"a {kind.__name__} cannot be stored: {error}") from error
+    except RecursionError as error:
+        raise InvalidMessageError(
+            f"a {kind.__name__} cannot be stored: what it holds is nested too deep"
+        ) from error
+    if part.unread and media != "keep":
+        _tell(message, part.unread, media)
+    return Entry(part.role, part.text, payload)
 
 
-def import_messages(memory: VisualMemory, session: str, messages: Iterable[BaseMessage]) -> int:
+def to_entries(messages: Iterable[BaseMessage], media: Media = "error") -> list[Entry]:
+    """``messages`` as entries, in order and one for one. See :func:`to_entry`."""
+    return [to_entry(message, media) for message in messages]
+
+
+def from_message(stored: Message) -> BaseMessage:
+    """The LangChain message that was stored as ``stored``, equal to what it was.
+
+    One that was edited since has the new text as its content. One that did not come from LangChain
+    is a human, AI, system or tool message. Raises ``InvalidMessageError`` for a document, and for a
+    payload that cannot be read.
+    """
+    kind, fields = fields_of(_unpacked(stored))
+    known = _CLASSES.get(kind)
+    if known is None or not isinstance(fields["content"], (str, list)):
+        raise InvalidMessageError(
+            f"message {stored.id!r} cannot be read: it is of LangChain's type {kind!r}, with "
+            f"content of type {type(fields['content']).__name__}"
+        )
+    # As it was, without validators, which do not leave every valid message as it is.
+    return known.model_construct(**fields)
+
+
+def import_messages(
+    memory: VisualMemory, session: str, messages: Iterable[BaseMessage], media: Media = "error"
+) -> int:
     """Take a conversation of LangChain into ``session``; how many messages were new.
 
-    Done again, with the same messages or with more after them, it stores nothing twice. Raises
-    ``InvalidMessageError`` for what cannot be stored and ``ConflictError`` for a session that holds
-    another conversation; nothing is stored then.
+    Done again, with the same messages or with more after them, it stores nothing twice. ``media``:
+    as in :func:`to_entry`. Raises ``InvalidMessageError`` for what cannot be stored and
+    ``ConflictError`` for a session that holds another conversation; nothing is stored then.
     """
-    entries = to_entries(messages)
-    parts = (Part(entry.role, entry.text, entry.payload) for entry in entries)
+    given = list(messages)
+    entries = to_entries(given, media)
+    parts = (
+        Part(entry.role, entry.text, entry.payload, message.id or "")
+        for entry, message in zip(entries, given, strict=True)
+    )
     return memory.import_messages(session, parts)
 
 
-def _entries_of(message: BaseMessage) -> Iterator[Entry]:
-    text = _text_of(message)
-    named = {"name": message.name} if message.name else {}
-    if isinstance(message, AIMessage):
-        if text.strip():
-            yield Entry("assistant", text, named)
-        yield from map(_call, [*message.tool_calls, *message.invalid_tool_calls])
-    elif isinstance(message, ToolMessage):
-        result = {
-            "kind": "tool_result",
-            "tool_call_id": message.tool_call_id,
-            "status": message.status,
-        }
-        yield Entry("tool", text if text.strip() else NO_OUTPUT, {**named, **result})
-    elif isinstance(message, FunctionMessage):
-        yield Entry("tool", text if text.strip() else NO_OUTPUT, {**named, "kind": "tool_result"})
-    elif isinstance(message, HumanMessage):
-        yield Entry("user", text, named)
-    elif isinstance(message, SystemMessage):
-        yield Entry("system", text, named)
-    elif isinstance(message, ChatMessage) and message.role in _NAMES:
-        yield Entry(_NAMES[message.role], text, named)
-    else:
-        role = getattr(message, "role", message.type)
-        raise InvalidMessageError(
-            f"a {type(message).__name__} of role {role!r} cannot be stored: use a system, human, "
-            "ai or tool message"
+def _tell(message: BaseMessage, unread: Sequence[str], media: Media) -> None:
+    """Raise or warn of what of ``message`` a model is not told."""
+    blocks = [what for what in unread if what.startswith("a content block")]
+    if media == "placeholder" and len(blocks) == len(unread):
+        warnings.warn(
+            f"a {message.type} message has {', '.join(blocks)}: the model reads text only, and is "
+            "told its name",
+            UserWarning,
+            stacklevel=4,
         )
+        return
+    advice = "describe it in words or leave it out"
+    if blocks:
+        advice += ", or choose that it is named to the model (media='placeholder')"
+    raise InvalidMessageError(
+        f"a {message.type} message cannot be stored: it has {unread[0]}, and the model reads text "
+        f"only; {advice}"
+    )
 
 
-def _call(call: Mapping[str, Any]) -> Entry:
-    """A tool call, valid or not, as the text of it."""
-    said = {"name": call["name"], "arguments": call["args"]}
-    payload = {"kind": "tool_call", "id": call["id"], **said}
-    return Entry("tool", json.dumps(said, ensure_ascii=False, default=str), payload)
+def _packed(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``payload``; fields that JSON cannot hold are packed, and named."""
+    fields = payload.get("langchain", {})
+    names = sorted(name for name, value in fields.items() if not is_plain(value))
+    if not fields:
+        return dict(payload)
+    kept = {name: pack(value) if name in names else value for name, value in fields.items()}
+    copied = {**payload, "langchain": deepcopy(kept)}
+    return {**copied, _PACKED: names} if names else copied
 
 
-def _text_of(message: BaseMessage) -> str:
-    """The text of ``message``; raises ``InvalidMessageError`` for a block of another kind."""
-    content: str | Sequence[str | Mapping[str, Any]] = message.content
-    if isinstance(content, str):
-        return content
-    parts = []
-    for block in content:
-        kind = "text" if isinstance(block, str) else block.get("type")
-        if isinstance(block, str):
-            parts.append(block)
-        elif kind == "text" and isinstance(block.get("text"), str):
-            parts.append(block["text"])
-        elif not (isinstance(message, AIMessage) and kind in _CALL_BLOCKS):
-            raise InvalidMessageError(
-                f"a {message.type} message has a content block of type {kind!r}: only text can be "
-                "stored; describe it in words or leave it out"
-            )
-    return "".join(parts)
+def _unpacked(stored: Message) -> Message:
+    """``stored`` with a payload of its own, in which nothing is packed."""
+    payload = dict(stored.payload)
+    names, fields = payload.pop(_PACKED, ()), payload.get("langchain")
+    if isinstance(fields, Mapping):
+        payload["langchain"] = {
+            name: unpack(value) if name in names else deepcopy(value)
+            for name, value in fields.items()
+        }
+    return Message(stored.role, stored.text, stored.id, payload=payload)

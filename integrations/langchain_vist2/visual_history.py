@@ -14,14 +14,20 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    message_chunk_to_message,
+)
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
 from langchain_vist2.continuation import Continuation, continuation
-from langchain_vist2.messages import to_entries
+from langchain_vist2.messages import Entry, to_entries, to_entry
 from vist2_memory import Collection, Session
-from vist2_memory.errors import ModelError
+from vist2_memory.errors import InvalidMessageError, ModelError
 from vist2_memory.memory.delivery import Delivery, Room, Said
 
 PAGES = (
@@ -93,10 +99,12 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
 
     def _messages(self, given: Any) -> list[BaseMessage]:
         plan = continuation(self.session.messages(), to_entries(_as_messages(given)))
-        for entry in plan.added:
-            self.session.add(entry.role, entry.text, payload=entry.payload)
-        if plan.turn is None:
-            self.session.add("user", plan.question)
+        for new in plan.added:
+            self.session.add(new.entry.role, new.entry.text, **new.options)
+        if plan.question is not None and not plan.again:
+            question, turn = plan.question, plan.turn
+            id, payload = f"{turn}:q", question.payload
+            self.session.add("user", question.text, id=id, turn=turn, payload=payload)
         return to_messages(self.session.deliver(include=self.include, room=self.room), plan)
 
     def _keep(self, seen: Sequence[BaseMessage]) -> None:
@@ -106,14 +114,14 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
                 f"the model of session {self.session.id!r} answered nothing at all, not even an "
                 "empty message: the question is left unanswered"
             )
-        said = AIMessage(answer.text, tool_calls=answer.tool_calls)
+        entry = _kept(message_chunk_to_message(answer))
         messages = self.session.messages()
         turn = next(m.turn for m in reversed(messages) if m.role == "user")
-        if any(m.turn == turn and m.role != "user" for m in messages):
+        if entry.silent or messages[-1].role == "assistant":
             return
-        for number, entry in enumerate(to_entries([said])):
-            id = f"{turn}:a{number or ''}"
-            self.session.add(entry.role, entry.text, id=id, turn=turn, payload=entry.payload)
+        earlier = sum(m.role == "assistant" and m.turn == turn for m in messages)
+        id = f"{turn}:a{earlier or ''}"
+        self.session.add(entry.role, entry.text, id=id, turn=turn, payload=entry.payload)
 
 
 def to_messages(delivery: Delivery, plan: Continuation | None = None) -> list[BaseMessage]:
@@ -141,9 +149,18 @@ def to_messages(delivery: Delivery, plan: Continuation | None = None) -> list[Ba
         texts = [{"type": "text", "text": text} for text in after]
         messages.append(HumanMessage([{"type": "text", "text": PAGES}, *images, *texts]))
     recent = list(delivery.recent)
-    if plan is not None and plan.turn and recent and recent[-1].role == "assistant":
+    if plan is not None and plan.again and recent and recent[-1].role == "assistant":
         recent.pop()
     return messages + [_message(said) for said in recent if said.text.strip()]
+
+
+def _kept(answer: BaseMessage) -> Entry:
+    """``answer`` with all that is beside its text, or without, where that cannot be kept."""
+    try:
+        return to_entry(answer, media="keep")
+    except InvalidMessageError:
+        calls = answer.tool_calls if isinstance(answer, AIMessage) else []
+        return to_entry(AIMessage(answer.text, tool_calls=calls))
 
 
 def _message(said: Said) -> BaseMessage:

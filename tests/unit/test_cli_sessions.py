@@ -71,7 +71,7 @@ def test_histories_are_taken_in_and_counted(vist2: Run, tmp_path: Path) -> None:
 def test_what_is_left_out_is_told_and_a_bad_line_named(vist2: Run, tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text('{"role": "user", "content": [{"type": "audio"}]}\n')
-    assert "bad.jsonl:1: a block of type 'audio'" in vist2("import", file).stderr
+    assert "bad.jsonl:1: a content block of type 'audio'" in vist2("import", file).stderr
     refused = vist2("import", file, "--other-content", "refuse", code=1)
     assert "bad.jsonl:1" in refused.stderr
     file.write_text('{"role": "user"}\n')
@@ -120,3 +120,12 @@ def test_garbage_is_collected(vist2: Run, url: str, tmp_path: Path) -> None:
         assert "no session 'no'" in vist2(command, "no", code=2).stderr
         assert "--all" in vist2(command, code=2).stderr
         assert "--all" in vist2(command, "a", "--all", code=2).stderr
+
+
+def test_tool_calls_are_shown(vist2: Run, tmp_path: Path) -> None:
+    said = {"name": "find", "arguments": '{"q": "Miso"}'}
+    call = {"role": "assistant", "content": "Wait.", "tool_calls": [{"id": "1", "function": said}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(call) + "\n")
+    vist2("import", tmp_path / "a.jsonl")
+    shown = vist2("show", "a").stdout
+    assert 'assistant: Wait.\n  Tool call: {"name": "find", "arguments": {"q": "Miso"}}' in shown

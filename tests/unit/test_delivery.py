@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.hosted import CODE, SMALL, opened, small, talk
 from tests.support.memories import plain, said, tell, whole
-from vist2_memory import ModelError, ModelNotFoundError, Session, VisualMemory
+from vist2_memory import Message, ModelError, ModelNotFoundError, Session, VisualMemory
 from vist2_memory.engine.pages import EstimatedTokenizer, PageEngine
 from vist2_memory.engine.providers import PROVIDERS, anthropic, gemini, openai_patches, openai_tiles
 from vist2_memory.memory.delivery import Room
 from vist2_memory.sketch.page import PageRenderer
+from vist2_memory.text.transcript import written
 
 
 def told(turns: int = 30) -> Session:
@@ -33,6 +34,20 @@ def test_pages_and_recent_messages_are_the_whole_talk() -> None:
     assert first[0] == full[0]
     assert full[1].endswith(first[1])
     assert delivery.recent[0].continued == (first != full)
+
+
+def test_of_a_part_of_the_session_only_what_lies_in_it_is_delivered() -> None:
+    session = told()
+    messages = session.messages()
+    for upto in (0, 7, 20, len(messages)):
+        delivery = session.deliver(upto=upto)
+        ids = [page.chunk_id for page in delivery.pages]
+        assert ids == [c.id for c in session.chunks()][: len(ids)]
+        shown = "".join(c.text for c in session.chunks()[: len(ids)]) + "".join(
+            written(Message(s.role, s.text)) if not s.continued else s.text for s in delivery.recent
+        )
+        assert shown == "".join(map(written, messages[:upto]))
+    assert session.deliver(upto=len(messages)) == session.deliver()
 
 
 def test_a_page_is_its_chunk_drawn() -> None:

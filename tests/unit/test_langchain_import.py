@@ -16,7 +16,7 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from langchain_vist2.messages import import_messages, to_entries
+from langchain_vist2.messages import Entry, from_message, import_messages, to_entries
 from tests.support.memories import plain, said
 from vist2_memory.errors import ConflictError, InvalidMessageError
 
@@ -34,13 +34,14 @@ MESSAGES: list[BaseMessage] = [
 
 def test_a_conversation_is_taken_into_a_session_once() -> None:
     memory = plain()
-    assert import_messages(memory, "a", MESSAGES[:3]) == 5
+    assert import_messages(memory, "a", MESSAGES[:3]) == 3
     assert import_messages(memory, "a", MESSAGES) == 3
     assert import_messages(memory, "a", MESSAGES) == 0
     session = memory.session("a")
     entries = to_entries(MESSAGES)
     assert said(session) == [(entry.role, entry.text) for entry in entries]
-    assert [m.payload for m in session.messages()] == [entry.payload for entry in entries]
+    assert list(map(Entry.of, session.messages())) == entries
+    assert list(map(from_message, session.messages())) == MESSAGES
     with pytest.raises(ConflictError):
         import_messages(memory, "a", MESSAGES[1:])
     picture = HumanMessage([{"type": "image_url", "image_url": "x"}])
@@ -61,3 +62,4 @@ def test_what_it_writes_as_json_becomes_the_same_messages(whole: bool, tmp_path:
         for name in "ab"
     ]
     assert found[0] == found[1]
+    assert list(map(from_message, memory.session("a").messages())) == MESSAGES

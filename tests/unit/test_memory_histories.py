@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.memories import TALK, plain, said
 from vist2_memory.errors import ConflictError, InvalidInputError, StoreFormatError
-from vist2_memory.memory.histories import NO_OUTPUT, read_histories
+from vist2_memory.memory.content import EMPTY, NO_OUTPUT
+from vist2_memory.memory.histories import read_histories
+from vist2_memory.types import ToolCall
 
 CHAT: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in TALK]
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q": "é"}'}}
@@ -74,29 +76,31 @@ def test_tools_names_and_blocks_are_kept(tmp_path: Path) -> None:
     assert [(m.role, m.text) for m in messages] == [
         ("system", "Be kind."),
         ("user", "Where ?"),
-        ("tool", '{"name": "find", "arguments": {"q": "é"}}'),
+        ("assistant", ""),
         ("tool", NO_OUTPUT),
         ("assistant", "There."),
+        ("assistant", EMPTY),
     ]
-    call = {"kind": "tool_call", "id": "c1", "name": "find", "arguments": {"q": "é"}}
-    assert messages[2].payload == call
-    assert messages[3].payload == {"kind": "tool_result", "tool_call_id": "c1"}
+    [call] = messages[2].calls
+    assert call == ToolCall("c1", '{"name": "find", "arguments": {"q": "é"}}')
+    assert messages[3].payload == {"tool_call_id": "c1", "langchain": {"content": ""}}
     assert (messages[4].id, messages[4].time, messages[4].payload) == ("m9", 17.5, {"name": "bot"})
     turns = [message.turn for message in messages]
-    assert turns == ["", *[messages[1].id] * 4]
+    assert turns == ["", *[messages[1].id] * 5]
 
 
 def test_content_that_is_no_text_is_named_and_told_or_refused(tmp_path: Path) -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:..."}}
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     shown = {"role": "user", "content": [{"type": "text", "text": "See: "}, picture]}
     file, memory = written(tmp_path, CHAT[0], shown), plain()
     with pytest.raises(StoreFormatError, match=r"talk\.jsonl:2 .*'image_url'"):
         memory.import_histories(file, blocks="refuse")
     assert memory.sessions() == []
     found = memory.import_histories(file)
-    assert said(memory.session("talk"))[1] == ("user", "See: [image_url]")
+    assert said(memory.session("talk"))[1] == ("user", "See: [image: cat.png]")
+    assert memory.session("talk").messages()[1].payload["langchain"]["content"] == shown["content"]
     [told] = found.warnings
-    assert told.startswith(f"{file}:2: a block of type 'image_url'")
+    assert told.startswith(f"{file}:2: a content block of type 'image_url'")
 
 
 BAD: dict[str, object] = {
@@ -106,7 +110,6 @@ BAD: dict[str, object] = {
     "role no text": {"role": ["user"], "content": "x"},
     "no content": {"role": "user"},
     "content a number": {"role": "user", "content": 5},
-    "empty": {"role": "user", "content": " "},
     "NUL": {"role": "user", "content": "a\0"},
     "a surrogate": {"role": "user", "content": "\ud800"},
     "a broken call": {"role": "assistant", "tool_calls": [{"id": "1"}]},
@@ -114,7 +117,7 @@ BAD: dict[str, object] = {
     "a session among messages": {"messages": []},
     "messages no list": {"messages": 5},
     "langchain without content": {"type": "human", "data": {}},
-    "langchain of unknown type": {"type": "remove", "data": {"content": "x"}},
+    "langchain of unknown type": {"type": "wizard", "data": {"content": "x"}},
 }
 
 

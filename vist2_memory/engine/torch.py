@@ -35,6 +35,7 @@ from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.tools import write_pinned
 from vist2_memory.text.transcript import CALL
+from vist2_memory.tracing import span
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -128,12 +129,14 @@ class TorchEngine(Engine):
 
     def _encode_batch(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
         processor = self.processor
-        sketches = processor.renderer.draw(chunks)
-        patches, mask = processor.patches(sketches)
-        encoded = self.model.encode(
-            patches.to(self.device), mask.to(self.device), processor.geometry
-        )
-        values = encoded.float().cpu().numpy()
+        with span("draw", chunks=len(chunks)):
+            sketches = processor.renderer.draw(chunks)
+        with span("encode", chunks=len(chunks)):
+            patches, mask = processor.patches(sketches)
+            encoded = self.model.encode(
+                patches.to(self.device), mask.to(self.device), processor.geometry
+            )
+            values = encoded.float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):
             own = drawn[: sketch.visual_tokens]
@@ -189,14 +192,15 @@ class TorchEngine(Engine):
             )
         steering = self._grammars.steer(params)
         choose = Chooser(self._picker(params), steering, ahead=params.logprobs is None)
-        cache = self.prefill(pinned, context.visual) if memory is None else memory.fork()
-        base = len(cache)  # tokens before the recent text
+        with span("prefill", visual_tokens=sum(map(len, context.visual)), text_tokens=prompt_text):
+            cache = self.prefill(pinned, context.visual) if memory is None else memory.fork()
+            base = len(cache)  # tokens before the recent text
+            logits = self._append(cache, recent)
         answer = Answer(tokenizer, params, self._form)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
         waiting: list[int] = []  # tokens that are decided but not run yet
-        logits = self._append(cache, recent)
         while (
             room := min(params.max_tokens - new, self._positions - len(cache) - len(waiting))
         ) > 0:

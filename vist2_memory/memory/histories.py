@@ -11,46 +11,33 @@ form           a line is
                ``messages_to_dict`` give
 =============  ===================================================================================
 
-Text blocks of one message are joined without a separator; any other block (an image, say) is named
-in its place, ``[image_url]``, and told, or refused. Calls of tools become messages of their own,
-with the payload that the LangChain integration gives them. Knows no store.
+A message of theirs is one message here. What is text in its content, and how the rest is named, is
+said in ``content.py``; what is only named is told, or refused, and stays in the payload. That is
+the payload of ``langchain_form.py``, which LangChain's integration reads. Knows no store.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from vist2_memory.errors import InvalidMessageError, StoreFormatError
+from vist2_memory.memory.content import ROLES, Part, read_content, standing_in
 from vist2_memory.memory.exports import read_lines
-from vist2_memory.memory.validation import check_payload, check_text
-from vist2_memory.types import Message, Role
+from vist2_memory.memory.langchain_form import current, part_of, written_call
+from vist2_memory.memory.validation import check_payload, check_said
+from vist2_memory.types import Message, ToolCall, calls_payload
 
 Form: TypeAlias = Literal["auto", "openai", "langchain"]
 Blocks: TypeAlias = Literal["name", "refuse"]
 
-NO_OUTPUT = "(no output)"
-"""Stands for the result of a tool that gave back nothing."""
-
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "ai": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _SESSION_NAMES = ("id", "session_id", "session", "conversation_id", "thread_id")
 _TIMES = ("time", "timestamp", "created_at", "created")
-_CALL_BLOCKS = ("tool_call", "tool_use", "function_call")
-"""Blocks that repeat what the calls of a message say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +73,13 @@ def read_histories(path: Path, form: Form = "auto", blocks: Blocks = "name") -> 
             if entries is not None and not isinstance(entries, list):
                 raise InvalidMessageError("it has no list of messages")
             given = [value] if entries is None else entries
-            parts = [part for entry in given for part in _parts(entry, form, blocks)]
+            parts = [read_part(entry, form, blocks) for entry in given]
             messages = to_messages(parts)  # what cannot be stored is told by its line
-        warnings = [f"{path}:{number}: {what}" for part in parts for what in part.warnings]
+        warnings = [
+            f"{path}:{number}: {what} is no text: it is only named in the text"
+            for part in parts
+            for what in part.unread
+        ]
         if entries is None:
             single += parts
             told += warnings
@@ -118,140 +109,77 @@ def _name(path: Path, number: int, value: Any) -> str:
     return f"{path.stem}-{number}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """One entry, of either form."""
-
-    role: Role
-    content: Any
-    id: str
-    name: str
-    time: float
-    calls: Sequence[Mapping[str, Any]] = ()
-    result: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One message before it has its id; ``id`` and ``time`` if it brings them."""
-
-    role: Role
-    text: str
-    payload: Mapping[str, Any]
-    id: str = ""
-    time: float = 0.0
-    warnings: Sequence[str] = ()
-
-
-def _parts(entry: Any, form: Form, blocks: Blocks) -> Iterator[Part]:
-    """The messages of one entry: what was said, and each call of a tool."""
+def read_part(entry: Any, form: Form = "auto", blocks: Blocks = "name") -> Part:
+    """The message that an entry is. Raises ``InvalidMessageError``, ``KeyError`` and the like."""
     if not isinstance(entry, dict):
         raise InvalidMessageError(f"{str(entry)[:40]!r} is no object")
     langchain = isinstance(entry.get("data"), dict) and "type" in entry
     if form != "auto" and langchain != (form == "langchain"):
         raise InvalidMessageError(f"it is not of the form {form}")
-    fields = _of_langchain(entry) if langchain else _of_openai(entry)
-    named = {"name": fields.name} if fields.name else {}
-    text, told = _text(fields.content, fields.role, blocks)
-    if fields.role == "tool":
-        text = text if text.strip() else NO_OUTPUT
-        named = {**named, "kind": "tool_result", **fields.result}
-    if text.strip() or fields.role != "assistant":  # which may have said nothing
-        yield Part(fields.role, text, named, fields.id, fields.time, told)
-    for place, call in enumerate(fields.calls):
-        said = {"name": call["name"], "arguments": call["arguments"]}
-        id = fields.id and f"{fields.id}:call{place}"
-        yield Part("tool", json.dumps(said, ensure_ascii=False), call, id, fields.time)
-
-
-def _of_openai(entry: Mapping[str, Any]) -> _Fields:
-    calls = []
-    for call in entry.get("tool_calls") or ():
-        said = call["custom"] if "custom" in call else call["function"]
-        calls.append(_call(call.get("id"), said["name"], said.get("arguments", said.get("input"))))
-    if entry.get("function_call"):  # as it was before there were tools
-        said = entry["function_call"]
-        calls.append(_call(None, said["name"], said.get("arguments")))
-    result = {"tool_call_id": entry["tool_call_id"]} if "tool_call_id" in entry else {}
-    return _Fields(
-        _role(entry["role"]), entry.get("content"), *_known(entry), calls=calls, result=result
-    )
-
-
-def _of_langchain(entry: Mapping[str, Any]) -> _Fields:
-    data = entry["data"]
-    kind = str(entry["type"]).removesuffix("MessageChunk").lower()
-    calls = [
-        _call(call.get("id"), call["name"], call["args"])
-        for call in [*(data.get("tool_calls") or ()), *(data.get("invalid_tool_calls") or ())]
-    ]
-    result = {}
-    if kind == "tool":
-        result = {"tool_call_id": data["tool_call_id"], "status": data.get("status", "success")}
-    role = _role(data["role"] if kind == "chat" else kind)
-    return _Fields(role, data["content"], *_known(data), calls=calls, result=result)
-
-
-def _known(entry: Mapping[str, Any]) -> tuple[str, str, float]:
-    """Id, name and time of an entry; empty and 0.0 where it has none."""
-    times = (entry.get(key) for key in _TIMES)
+    fields = entry["data"] if langchain else entry
+    part = _of_langchain(str(entry["type"]), fields) if langchain else _of_openai(entry)
+    if part.unread and blocks == "refuse":
+        raise InvalidMessageError(f"it has {part.unread[0]}, which is no text")
+    times = (fields.get(key) for key in _TIMES)
     time = next((t for t in times if isinstance(t, (int, float))), 0.0)
-    return str(entry.get("id") or ""), str(entry.get("name") or ""), float(time)
+    return replace(part, id=str(fields.get("id") or ""), time=float(time))
 
 
-def _role(name: Any) -> Role:
-    if name not in _ROLES:
-        raise InvalidMessageError(f"unknown role {name!r}: one of {', '.join(_ROLES)}")
-    return _ROLES[name]
+def _of_langchain(kind: str, data: Mapping[str, Any]) -> Part:
+    return part_of(kind, current(kind, data))
 
 
-def _call(id: Any, name: Any, arguments: Any) -> dict[str, Any]:
-    """A call of a tool; arguments that are JSON are taken as what they say."""
-    if isinstance(arguments, str):
-        with contextlib.suppress(ValueError):  # else they stay as the model wrote them
-            arguments = json.loads(arguments)
-    return {"kind": "tool_call", "id": id, "name": str(name), "arguments": arguments}
-
-
-def _text(content: Any, role: Role, blocks: Blocks) -> tuple[str, list[str]]:
-    """The text of a message's content, and what was left out of it, in words."""
+def _of_openai(entry: Mapping[str, Any]) -> Part:
+    role = ROLES.get(str(entry["role"]))
+    if role is None:
+        raise InvalidMessageError(f"unknown role {entry['role']!r}: one of {', '.join(ROLES)}")
+    content = entry.get("content")
     if content is None and role in ("assistant", "tool"):
-        return "", []
-    if not isinstance(content, list):
-        content = [content]
-    parts: list[str] = []
-    told: list[str] = []
-    for block in content:
-        kind = block.get("type") if isinstance(block, dict) else None
-        text = block.get("text", block.get("refusal")) if isinstance(block, dict) else block
-        if isinstance(text, str):
-            parts.append(text)
-        elif kind is None:
-            raise InvalidMessageError(
-                f"its content {str(block)[:40]!r} is neither text nor a block"
-            )
-        elif role == "assistant" and kind in _CALL_BLOCKS:
-            continue
-        elif blocks == "refuse":
-            raise InvalidMessageError(f"its content has a block of type {kind!r}, which is no text")
-        else:
-            parts.append(f"[{kind}]")
-            told.append(f"a block of type {kind!r} is no text: kept as [{kind}]")
-    return "".join(parts), told
+        content = ""
+    text, unread = read_content(content, role)
+    calls = tuple(_openai_calls(entry)) if role == "assistant" else ()
+    text = standing_in(text, role, calls)
+    payload: dict[str, Any] = calls_payload(calls)
+    for name in ("tool_call_id", "name"):
+        if isinstance(entry.get(name), str) and entry[name]:
+            payload[name] = entry[name]
+    more = {} if content == text else {"content": content}
+    if entry["role"] == "function":
+        more["type"] = "function"
+    if more:
+        payload["langchain"] = more
+    return Part(role, text, payload, unread=[f"a content block of type {b!r}" for b in unread])
+
+
+def _openai_calls(entry: Mapping[str, Any]) -> Iterator[ToolCall]:
+    given = list(entry.get("tool_calls") or ())
+    if entry.get("function_call"):  # as it was before there were tools
+        given.append({"function": entry["function_call"]})
+    for place, call in enumerate(given):
+        said = call["custom"] if "custom" in call else call["function"]
+        arguments = said.get("arguments", said.get("input"))
+        if isinstance(arguments, str):
+            with contextlib.suppress(ValueError):  # else they stay as the model wrote them
+                read = json.loads(arguments)
+                arguments = read if isinstance(read, dict) else arguments
+        yield written_call(call.get("id"), said["name"], arguments, place)
 
 
 def to_messages(parts: Iterable[Part]) -> list[Message]:
     """Messages with their own ids, or ids of what they say and where, so that they stay the same.
 
-    What follows a question has its turn. Raises ``InvalidMessageError``.
+    An id that was there before is not taken for another message. What follows a question has its
+    turn. Raises ``InvalidMessageError``.
     """
     messages: list[Message] = []
+    taken: set[str] = set()
     turn = ""
     for part in parts:
-        text, payload = check_text(part.text), check_payload(part.payload)
-        content = json.dumps([len(messages), part.role, text, payload], sort_keys=True)
+        payload = check_payload(part.payload)
+        content = json.dumps([len(messages), part.role, part.text, payload], sort_keys=True)
         digest = blake2b(content.encode("utf-8"), digest_size=16).hexdigest()
-        id = part.id or f"import-{digest}"
+        id = part.id if part.id and part.id not in taken else f"import-{digest}"
+        taken.add(id)
         turn = id if part.role == "user" else turn
-        messages.append(Message(part.role, text, id, turn, part.time, payload))
+        messages.append(check_said(Message(part.role, part.text, id, turn, part.time, payload)))
     return messages

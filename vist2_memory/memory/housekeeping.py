@@ -11,12 +11,12 @@ from vist2_memory.engine.base import Engine
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.carrying import take_in, take_tensors
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.content import Part
 from vist2_memory.memory.exports import is_export, read_export
 from vist2_memory.memory.histories import (
     Blocks,
     Form,
     History,
-    Part,
     read_histories,
     to_messages,
 )

@@ -25,6 +25,7 @@ from vist2_memory.memory.revisions import Made, asked, common, recut
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.store.base import Deleted, Scope, Store
 from vist2_memory.store.outbox import Outbox
+from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, Message
 
 _ATTEMPTS = 20
@@ -60,6 +61,7 @@ class SessionLog:
         self._known: Transcript | None = None
         self._told: set[int] = set()  # which answers that were set aside
         self._read_at = 0.0
+        self._settled_at: object = None  # the outbox's stamp when nothing waited there
 
     @property
     def may_wait(self) -> bool:
@@ -85,9 +87,13 @@ class SessionLog:
 
     def settle(self) -> None:
         """Log what waits in the outbox for this session; raises if the store does not take it."""
-        if self.outbox is not None:
-            with self.lock:
+        if self.outbox is None:
+            return
+        with self.lock:
+            stamp = self.outbox.stamp()  # before it is read: what comes meanwhile is seen next time
+            if stamp is None or stamp != self._settled_at:
                 replay(self.store, self.outbox, self.scope)
+                self._settled_at = stamp
 
     def forget(self, *, wait: bool = True) -> bool:
         """Read the whole log again at its next use; False if it may not ``wait`` and must."""
@@ -105,7 +111,9 @@ class SessionLog:
                 engine = self._engine()
                 self._known = Transcript(engine.chunker, engine.spec.layout, engine.spec.tail_limit)
             known, revision = self._known.messages, self._known.revision
-            log = self.store.snapshot(self.scope, after=max(0, len(known) - 1))
+            with span("store", what="log", known=len(known)) as outcome:
+                log = self.store.snapshot(self.scope, after=max(0, len(known) - 1))
+                outcome["read"] = len(log.messages)
             new = log.messages
             if known and (
                 log.revision != revision or not new or new[0].id != known[-1].id
@@ -146,7 +154,8 @@ class SessionLog:
             entry = replace(message, cuts=cuts, layout=state.layout)
             revision, count = state.seen
             try:
-                self.store.append(self.scope, [entry], expected=count, revision=revision)
+                with span("store", what="log", written=1):
+                    self.store.append(self.scope, [entry], expected=count, revision=revision)
             except ConflictError:
                 if known is not None:
                     raise
@@ -157,6 +166,28 @@ class SessionLog:
             f"session {self.scope.name!r}: other writers came first {_ATTEMPTS} times; nothing of "
             "this message was stored, try again"
         )
+
+    def extend(self, messages: Sequence[Message], after: int) -> list[Chunk]:
+        """Log ``messages``, all or none, if the log holds just ``after`` messages; the new chunks.
+
+        Raises ``ConflictError`` where it holds more or fewer.
+        """
+        self.settle()
+        state = self.refresh()
+        revision, count = state.seen
+        if count != after:
+            raise ConflictError(
+                f"session {self.scope.name!r} holds {count} messages, not {after}: another writer "
+                "came first; look again"
+            )
+        grown = replace(state, messages=list(state.messages), chunks=list(state.chunks))
+        for message in messages:
+            cuts = grown.cuts_after(message)
+            grown.take([replace(message, cuts=cuts, layout=state.layout)])
+        new, entries = grown.chunks[len(state.chunks) :], grown.messages[count:]
+        self.store.append(self.scope, entries, expected=count, revision=revision)
+        self.refresh()
+        return new
 
     def revise(
         self, change: Callable[[list[Message]], list[Message]], made: Made | None = None

@@ -39,6 +39,7 @@ from vist2_memory.errors import ContextOverflowError, InvalidInputError, ModelEr
 from vist2_memory.sketch.page import PageGeometry
 from vist2_memory.store.formats import DType, TensorFormat
 from vist2_memory.text.transcript import speaker
+from vist2_memory.tracing import span
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -147,7 +148,10 @@ class VLMEngine(Engine):
         out: list[VisualTokens] = []
         for start in range(0, len(chunks), ENCODE_BATCH):
             batch = chunks[start : start + ENCODE_BATCH]
-            encoded = self.family.encode(self.renderer.draw(batch))
+            with span("draw", chunks=len(batch)):
+                pages = self.renderer.draw(batch)
+            with span("encode", chunks=len(batch)):
+                encoded = self.family.encode(pages)
             for chunk, seen in zip(batch, encoded, strict=True):
                 values = self.spec.tensors.rounded(seen.float().cpu().numpy())
                 out.append(VisualTokens(chunk.id, values, self.spec.fingerprint, chunk.tokens))
@@ -208,7 +212,8 @@ class VLMEngine(Engine):
         first_token_s = 0.0
         reason: FinishReason = "length"
         waiting: list[int] = []  # tokens that are decided but not run yet
-        logits = cache.become(items)
+        with span("prefill", pages=len(context.visual), text_tokens=prompt_text):
+            logits = cache.become(items)
         while new < params.max_tokens and len(cache) + len(waiting) < self._positions:
             room = min(params.max_tokens - new, self._positions - len(cache) - len(waiting))
             token = choose.next(logits, room)
