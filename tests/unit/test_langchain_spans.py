@@ -41,9 +41,10 @@ def alone(engine: Scripted) -> ChatVIST2:
 
 
 def test_invoke_and_stream(alone: ChatVIST2) -> None:
-    for call in (alone.invoke, lambda *a, **k: list(alone.stream(*a, **k))):
-        tree = Tree()
-        call(f"{id(call)} {LONG}", config={"callbacks": [tree]})
+    first, second = Tree(), Tree()
+    alone.invoke("One. " + LONG, config={"callbacks": [first]})
+    list(alone.stream("And two. " + LONG, config={"callbacks": [second]}))
+    for tree in (first, second):
         [run] = tree.roots
         assert names(run)[-1] == "generate"
         assert "encode" in names(run)
