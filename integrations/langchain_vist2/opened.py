@@ -128,17 +128,19 @@ class Opened(BaseChatModel):
     def passing(self) -> Passing:
         """What answers calls without a session; their tensors go to ``store`` if it is given.
 
-        A store that is open already takes them only if what it holds ends some time.
+        A store that is open already takes them only if what it holds ends some time, and one in
+        this process would only hold them twice.
         """
         with self._lock, told_as_langchains():
             if self._passing is None:
-                place = self._place()
-                lasting = isinstance(place, Store) and place.ttl is None
+                place, ttl = self._place(), self.ttl
+                if isinstance(place, Store):
+                    place, ttl = (place, place.ttl) if place.ttl else (None, None)
                 self._passing = Passing(
                     self.engine,
-                    tensors=None if lasting else place,
+                    tensors=None if place == "memory://" else place,
                     namespace=self.namespace,
-                    ttl=place.ttl if isinstance(place, Store) else self.ttl,
+                    ttl=ttl,
                     **self._keys(),
                 )
             return self._passing

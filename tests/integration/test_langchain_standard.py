@@ -96,23 +96,24 @@ class TestIntegration(ChatModelIntegrationTests):
 
     def invoke_with_cache_creation_input(self, *, stream: bool = False) -> AIMessage:
         """A conversation whose beginning is drawn."""
-        told = f"We saw the lighthouse and the old harbour{' again' * stream}. " * 20
-        return self._asked(told, stream)
+        return _asked(self.chat_model_class(**self.chat_model_params), stream)
 
     def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
         """The same conversation again."""
-        self.invoke_with_cache_creation_input(stream=stream)
-        answer = self.invoke_with_cache_creation_input(stream=stream)
+        model = self.chat_model_class(**self.chat_model_params)
+        _asked(model, stream)
+        answer = _asked(model, stream)
         assert answer.usage_metadata is not None
         assert answer.usage_metadata["input_token_details"]["cache_read"] > 0
         return answer
 
-    def _asked(self, told: str, stream: bool) -> AIMessage:
-        given = [HumanMessage(told), AIMessage("I see."), HumanMessage("What did we see?")]
-        model = self.chat_model_class(**{**self.chat_model_params, "max_tokens": 4})
-        if not stream:
-            return model.invoke(given)
-        whole, *rest = model.stream(given)
-        for chunk in rest:
-            whole += chunk
-        return whole
+
+def _asked(model: BaseChatModel, stream: bool) -> AIMessage:
+    told = HumanMessage("We saw the lighthouse and the old harbour. " * 20)
+    given = [told, AIMessage("I see."), HumanMessage("What did we see?")]
+    if not stream:
+        return model.invoke(given, max_tokens=2)
+    whole, *rest = model.stream(given, max_tokens=2)
+    for chunk in rest:
+        whole += chunk
+    return whole

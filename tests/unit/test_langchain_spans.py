@@ -43,7 +43,7 @@ def alone(engine: Scripted) -> ChatVIST2:
 def test_invoke_and_stream(alone: ChatVIST2) -> None:
     for call in (alone.invoke, lambda *a, **k: list(alone.stream(*a, **k))):
         tree = Tree()
-        call(LONG + str(call), config={"callbacks": [tree]})
+        call(f"{id(call)} {LONG}", config={"callbacks": [tree]})
         [run] = tree.roots
         assert names(run)[-1] == "generate"
         assert "encode" in names(run)
