@@ -33,7 +33,14 @@ if TYPE_CHECKING:
         TamperedError,
         Vist2Error,
     )
-    from vist2_memory.memory import Collection, Document, Session, VisualMemory
+    from vist2_memory.memory import (
+        Collection,
+        Document,
+        Excerpt,
+        Passage,
+        Session,
+        VisualMemory,
+    )
     from vist2_memory.store import Quota
     from vist2_memory.types import (
         Chunk,
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
         Finished,
         GenerationEvent,
         GenerationParams,
+        LeftOut,
         Message,
         TextDelta,
         Timing,
@@ -74,7 +82,14 @@ _HOMES = {
         "StoreWarning",
         "Vist2Error",
     ),
-    "vist2_memory.memory": ("Collection", "Document", "Session", "VisualMemory"),
+    "vist2_memory.memory": (
+        "Collection",
+        "Document",
+        "Excerpt",
+        "Passage",
+        "Session",
+        "VisualMemory",
+    ),
     "vist2_memory.store": ("Quota",),
     "vist2_memory.types": (
         "Chunk",
@@ -82,6 +97,7 @@ _HOMES = {
         "Finished",
         "GenerationEvent",
         "GenerationParams",
+        "LeftOut",
         "Message",
         "TextDelta",
         "Timing",
@@ -101,6 +117,7 @@ __all__ = [
     "ContextOverflowError",
     "Document",
     "EncodingError",
+    "Excerpt",
     "FingerprintMismatchError",
     "Finished",
     "GenerationEvent",
@@ -108,10 +125,12 @@ __all__ = [
     "InvalidInputError",
     "InvalidMessageError",
     "InvalidScopeError",
+    "LeftOut",
     "LogLostError",
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "Passage",
     "Quota",
     "QuotaExceededError",
     "SealedError",

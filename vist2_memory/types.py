@@ -291,6 +291,20 @@ class ChunkFolded:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What of a session or a collection was not read, for want of room.
+
+    ``ids`` are the messages or documents of which something was left out, in order; ``tokens``
+    counts the text tokens that were.
+    """
+
+    kind: Literal["session", "collection"]
+    name: str
+    ids: tuple[str, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of a generation. ``text`` is the whole answer, ``calls`` what it asks tools for."""
 
@@ -301,6 +315,7 @@ class Finished:
     degraded: tuple[str, ...] = ()
     left_out_tokens: int = 0
     calls: tuple[ToolCall, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | ChunkFolded | Finished

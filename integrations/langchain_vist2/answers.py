@@ -23,6 +23,8 @@ class Answer:
         self._model, self._asked, self._entries = model, asked, entries
         self.session_id: str | None = None
         """The session that answers, if one does: the one that was asked, or a branch of it."""
+        self.turn = ""
+        """The turn of the answer in that session."""
 
     @property
     def engine(self) -> Engine:
@@ -55,7 +57,7 @@ class Answer:
                 with suppress(ConflictError):  # it was begun before
                     session.branch(name, at=at)
             session = self._model.memory.session(name)
-        self.session_id = session.id
+        self.session_id, self.turn = session.id, plan.turn
         for new in plan.added:
             session.add(new.entry.role, new.entry.text, **new.options)
         if plan.question is None:
@@ -81,7 +83,7 @@ class Answer:
                 with suppress(ConflictError):  # it was begun before
                     await session.abranch(name, at=at)
             session = self._model.memory.session(name)
-        self.session_id = session.id
+        self.session_id, self.turn = session.id, plan.turn
         for new in plan.added:
             await session.aadd(new.entry.role, new.entry.text, **new.options)
         if plan.question is None:
@@ -111,7 +113,8 @@ class Answer:
     def _options(self, plan: Continuation) -> dict[str, Any]:
         question = {} if plan.question is None else {"payload": plan.question.payload}
         params, include = self._asked.params, self._collections()
-        return {"params": params, "include": include, "turn": plan.turn, **question}
+        read = {**self._asked.reading, "include": include}
+        return {"params": params, **read, "turn": plan.turn, **question}
 
     def _unlogged(self) -> Iterator[GenerationEvent]:
         check_end(self._entries)
@@ -129,11 +132,13 @@ class Answer:
 
     def _unlogged_options(self) -> dict[str, Any]:
         context, include = self._asked.visual_context, self._collections()
-        options: dict[str, Any] = {"params": self._asked.params, "include": include}
+        read = {**self._asked.reading, "include": include}
+        options: dict[str, Any] = {"params": self._asked.params, **read}
         if context is None:
             return {**options, "keep_recent": self._asked.keep_recent}
         include = [*context.include, *include]
-        return {**options, "include": include, "upto": context.upto, "budget": context.budget}
+        budget = options.get("budget", context.budget)
+        return {**options, "include": include, "upto": context.upto, "budget": budget}
 
     def _messages(self) -> list[Message]:
         return [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -29,6 +30,7 @@ from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
@@ -46,7 +48,8 @@ class ChatVIST2(Traced, Opened):
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
     field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or
-    names of some in the memory, whose documents are read before the conversation.
+    names of some in the memory, whose documents are read before the conversation, and where not all
+    of it fits ``selection``, ``pins`` and ``budget``, as for ``Session.ask``.
 
     Raises what the library raises, as LangChain's errors too (``langchain_vist2.errors``), e.g.
     ``InvalidMessageError`` for images and for a list that ends with neither a human message nor the
@@ -92,6 +95,11 @@ class ChatVIST2(Traced, Opened):
     @model_validator(mode="after")
     def _check_options(self) -> ChatVIST2:
         self._asked(None, {})
+        return self
+
+    @model_validator(mode="after")
+    def _set_vist2_version(self) -> ChatVIST2:
+        self._add_version("vist2-memory", __version__)
         return self
 
     # Answering
@@ -158,7 +166,7 @@ class ChatVIST2(Traced, Opened):
             with watching(observer):
                 model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(model_name, answer.session_id)
+            reply = Reply(model_name, answer.session_id, answer.turn)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -171,7 +179,7 @@ class ChatVIST2(Traced, Opened):
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(answer.engine.spec.model, answer.session_id)
+                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):
@@ -182,10 +190,10 @@ class ChatVIST2(Traced, Opened):
 
     def _each_alone(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> list[Asked]:
         """A call for ``n`` answers as calls for one; each with a seed of its own."""
-        seed = self._asked(stop, kwargs).params.seed
-        n = self._asked(stop, kwargs).n
-        seeds = [None if seed is None else seed + number for number in range(n)]
-        return [self._asked(stop, {**kwargs, "n": 1, "seed": own}) for own in seeds]
+        call = self._asked(stop, kwargs)
+        seed = call.params.seed
+        seeds = [None if seed is None else seed + number for number in range(call.n)]
+        return [replace(call, n=1, params=replace(call.params, seed=own)) for own in seeds]
 
     # Tools and forms
 

@@ -23,8 +23,8 @@ System messages stand outside the flow, wherever they are in L, since a session 
 any, they must begin with those that the session holds: the rest is added, and others are a
 conflict.
 
-Whoever sends a whole list twice at once means it once: what is added, and the turn that is opened,
-are named by what they follow.
+Whoever sends a list twice at once means it once: what is added, and the turn that is opened, are
+named by what they follow; and a question that waits for its answer is, by 2, not asked again.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def continuation(held: Sequence[Message], given: Sequence[Entry]) -> Continuatio
     again = Continuation(_adding(held, pinned), last if asks else None, _turn(logged), again=True)
     if _ends_with(known, flow) and logged[-1].role == last.role and (logged[-1].turn or not asks):
         return again
-    if before and _is_answered(logged):
+    if (before or not asks) and _is_answered(logged):
         answered = _flow(map(Entry.of, logged[:-1]))
         if _same(answered, flow) if asks else _ends_with(answered, flow):
             return again

@@ -121,7 +121,7 @@ class Entry:
         calls = [
             (call.id, call.name, call.arguments)
             if call.arguments is not None
-            else (call.id, call.text)
+            else (call.id,)  # LangChain writes what was cut off in its own way
             for call in self.calls
         ]
         return self.role, self.text, calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,11 @@ class Opened(BaseChatModel):
 
     model: str | Engine | None = None
     """A bundled model's name, a checkpoint folder, or an engine; ``VIST2_MODEL`` if not given."""
-    store: str | SecretStr | Store | None = Field(default=None, repr=False)
+    store: str | SecretStr | Store | None = Field(
+        default_factory=lambda: os.environ.get("VIST2_STORE") or None,
+        repr=False,
+        validate_default=True,
+    )
     """Where sessions are kept, as a URL or an open store; ``VIST2_STORE`` if not given."""
     key: SecretStr | None = None
     """Signs what is stored, see ``VisualMemory.open``; ``VIST2_STORE_KEY`` if not given."""
@@ -109,7 +114,7 @@ class Opened(BaseChatModel):
         """
         own = self.model if isinstance(self.model, Engine) else self._engine
         if own is None and self.ratio is None:
-            if self.model is None or find_model(self.model).name == engine.spec.model:
+            if self.model is None or find_model(str(self.model)).name == engine.spec.model:
                 return
         elif (own or self.engine).spec.fingerprint == engine.spec.fingerprint:
             return
@@ -123,17 +128,19 @@ class Opened(BaseChatModel):
     def passing(self) -> Passing:
         """What answers calls without a session; their tensors go to ``store`` if it is given.
 
-        A store that is open already takes them only if what it holds ends some time.
+        A store that is open already takes them only if what it holds ends some time, and one in
+        this process would only hold them twice.
         """
         with self._lock, told_as_langchains():
             if self._passing is None:
-                place = self._place()
-                lasting = isinstance(place, Store) and place.ttl is None
+                place, ttl = self._place(), self.ttl
+                if isinstance(place, Store):
+                    place, ttl = (place, place.ttl) if place.ttl else (None, None)
                 self._passing = Passing(
                     self.engine,
-                    tensors=None if lasting else place,
+                    tensors=None if place == "memory://" else place,
                     namespace=self.namespace,
-                    ttl=place.ttl if isinstance(place, Store) else self.ttl,
+                    ttl=ttl,
                     **self._keys(),
                 )
             return self._passing

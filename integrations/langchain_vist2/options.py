@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from langchain_vist2.errors import InvalidInputError
 from langchain_vist2.reference import VisualContext
 from langchain_vist2.tooling import as_openai, chosen, schema_asked_for, to_tool
 from vist2_memory import Collection, GenerationParams
+from vist2_memory.memory.reading import ReadingOptions
 
 OnConflict: TypeAlias = Literal["raise", "fork"]
 Shown: TypeAlias = Literal["error", "placeholder"]
@@ -25,6 +26,9 @@ ALONE = (
     "strict",
     "response_format",
     "include",
+    "selection",
+    "pins",
+    "budget",
     "visual_context",
 )
 """Options of calls alone."""
@@ -42,6 +46,8 @@ class Asked:
     keep_recent: int | None = None
     media: Shown = "error"
     include: tuple[Collection | str, ...] = ()
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
+    """``selection``, ``pins`` and ``budget``, as far as they were given."""
     visual_context: VisualContext | None = None
 
     def __post_init__(self) -> None:
@@ -89,8 +95,9 @@ def asked(fields: Any, stop: Sequence[str] | None, call: Mapping[str, Any]) -> A
     include = said.get("include", ())
     if isinstance(include, (str, Collection)):
         include = (include,)
-    context = said.get("visual_context")
-    return Asked(params, include=tuple(include), visual_context=context, **of)
+    given = {name: said[name] for name in ("selection", "pins", "budget") if name in said}
+    read, context = cast(ReadingOptions, given), said.get("visual_context")
+    return Asked(params, include=tuple(include), reading=read, visual_context=context, **of)
 
 
 def _logprobs(wanted: bool | None, top: int | None) -> int | None:

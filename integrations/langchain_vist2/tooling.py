@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import BaseModel
 
 from langchain_vist2.errors import InvalidInputError
 from vist2_memory.types import Tool
@@ -24,7 +25,7 @@ def as_openai(tool: ToolLike) -> dict[str, Any]:
     """``tool`` as OpenAI's dict of a function; raises ``InvalidInputError`` for another kind."""
     try:
         found = convert_to_openai_tool(tool)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{tool!r:.80} is no tool: {error}") from error
     if found.get("type") != "function" or "name" not in found.get("function", {}):
         raise InvalidInputError(
@@ -66,12 +67,19 @@ def chosen(choice: Any, names: Sequence[str]) -> str:
 
 def schema_of(schema: Schema) -> dict[str, Any]:
     """The JSON schema of a pydantic class, a TypedDict, a tool or a JSON schema."""
-    if isinstance(schema, dict) and schema.get("type", "function") != "function":
+    if isinstance(schema, dict) and not _is_tool(schema):
         return schema
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()  # may refer to itself, which a tool's may not
     try:
         return convert_to_json_schema(schema)
     except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{schema!r:.80} is no schema of an answer: {error}") from error
+
+
+def _is_tool(schema: Mapping[str, Any]) -> bool:
+    """Whether a dict is a function or a tool, as any provider writes it, and no JSON schema."""
+    return schema.get("type") == "function" or bool(schema.keys() & {"name", "toolSpec"})
 
 
 def schema_asked_for(response_format: Any) -> dict[str, Any] | None:
@@ -87,7 +95,7 @@ def schema_asked_for(response_format: Any) -> dict[str, Any] | None:
     if kind == "text":
         return None
     if kind == "json_object":
-        return ANY_JSON
+        return dict(response_format.get("schema", ANY_JSON))
     if kind != "json_schema":
         return schema_of(dict(response_format))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,10 +192,17 @@ def test_deleting_finds_tensors_whose_list_was_evicted(redis_server: RedisServer
     assert client.dbsize() == 0
 
 
+@pytest.fixture
+def tensors(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server for tensors alone."""
+    server = started(tmp_path / "tensors")
+    yield server
+    server.stop()
+
+
 def test_tensors_that_are_away_are_misses_and_a_log_that_is_away_is_an_error(
-    redis_server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tensors: RedisServer
 ) -> None:
-    tensors = started(tmp_path / "tensors")
     url, other = (f"{server.url}?deadline=0.3" for server in (redis_server, tensors))
     tensors.stop()
     with pytest.warns(StoreWarning, match="cannot be reached"):
@@ -212,3 +220,27 @@ def test_tensors_that_are_away_are_misses_and_a_log_that_is_away_is_an_error(
     with pytest.raises(Exception, match="cannot be reached"):
         session.ask(question(0, 2))
     memory.close()
+
+
+def test_tensors_are_stored_when_their_server_is_back(
+    redis_server: RedisServer, tensors: RedisServer
+) -> None:
+    url, other = f"{redis_server.url}?deadline=30", f"{tensors.url}?deadline=0.3"
+    with VisualMemory.open(url, tensors=other, model=DigestEngine()) as memory:
+        tensors.kill()
+        session = memory.session("a")
+        for turn in range(2):
+            session.ask(question(0, turn))
+        memory.flush()
+        encoded = {chunk.text for chunk in session.chunks()}
+        assert encoded
+        tensors.start()
+        end = time.monotonic() + 30
+        while session.ask("Who?").degraded:  # the breaker is open for a while
+            assert time.monotonic() < end
+            memory.flush()
+            time.sleep(0.1)
+    engine = DigestEngine()
+    with VisualMemory.open(url, tensors=other, model=engine) as again:
+        again.session("a").ask("Who?")
+    assert encoded.isdisjoint(engine.encoded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class PlainEngine(Engine):
         try:
             answer = self.answers.popleft() if self.answers else "Yes."
             end = Finished(answer, "stop") if isinstance(answer, str) else answer
-            for word in filter(None, end.text.split(" ")):
+            for word in re.findall(r"[^ ]+ *|^ +", end.text):
                 time.sleep(self.step_s)
                 yield TextDelta(word)
             for index, call in enumerate(end.calls):

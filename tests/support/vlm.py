@@ -82,7 +82,7 @@ class Reference:
             written = self._processor.apply_chat_template(
                 [_message(turn) for turn in said], tokenize=False, add_generation_prompt=True
             )
-            texts.append(written + answer)
+            texts.append(written + answer.text)
         given: Any = images if self._engine.kind == "gemma3" else list(chain(*images))
         return self._processor(
             text=texts,
@@ -108,7 +108,7 @@ class Reference:
             )
         return list(ids[0, inputs["input_ids"].shape[1] :].tolist())
 
-    def _turns(self, context: Context) -> tuple[list[Turn], str]:
+    def _turns(self, context: Context) -> tuple[list[Turn], Turn]:
         texts = [chunk.text for chunk in context.sources]
         found = [verbatim.find(text) for text in texts]
         note = verbatim.note(found, 512, self._engine.chunker.count)

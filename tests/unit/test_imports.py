@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import vist2_memory
 
 PUBLIC = {
@@ -17,6 +19,7 @@ PUBLIC = {
     "ContextOverflowError",
     "Document",
     "EncodingError",
+    "Excerpt",
     "FingerprintMismatchError",
     "Finished",
     "GenerationEvent",
@@ -24,10 +27,12 @@ PUBLIC = {
     "InvalidInputError",
     "InvalidMessageError",
     "InvalidScopeError",
+    "LeftOut",
     "LogLostError",
     "Message",
     "ModelError",
     "ModelNotFoundError",
+    "Passage",
     "Quota",
     "QuotaExceededError",
     "SealedError",
@@ -70,9 +75,25 @@ def test_importing_the_library_is_light() -> None:
     assert not loaded & {"torch", "transformers", "langchain_core", "numpy", "redis", "PIL"}
 
 
+HEAVY = {"torch", "transformers", "langchain_core", "redis", "cryptography", "PIL", "pydantic"}
+"""What is loaded by whoever needs it, and by no import alone."""
+
+
+@pytest.mark.parametrize("module", ["vist2_memory.store", "vist2_memory.store.outbox"])
+def test_importing_the_stores_loads_no_server_no_keys_and_no_model(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert module in loaded
+    assert not loaded & HEAVY
+
+
+def test_importing_the_integration_loads_nothing_before_a_name_is_used() -> None:
+    loaded = loaded_by("import langchain_vist2")
+    assert not loaded & (HEAVY | {"numpy", "vist2_memory.memory"})
+
+
 def test_no_public_name_loads_torch_or_langchain() -> None:
     loaded = loaded_by("from vist2_memory import *")
-    assert not loaded & {"torch", "transformers", "langchain_core", "redis"}
+    assert not loaded & (HEAVY - {"PIL", "pydantic"})
 
 
 def test_chat_model_is_made_without_torch() -> None:

@@ -146,6 +146,18 @@ def test_the_store_is_told_of_uses_but_not_of_each() -> None:
     assert set(store.touched) == set(ids)
 
 
+def test_no_more_is_written_again_at_once_than_was_asked() -> None:
+    lately = LatelyUsed(1000)
+    lately.put(SCOPE, [tokens(name) for name in "abcd"])  # 40 bytes each
+    lately.not_stored(SCOPE, "f", ["a", "b", "c", "unknown"])
+    lately.not_stored(OTHER, "f", ["d"])
+
+    def again(limit: int) -> list[str]:
+        return [item.chunk_id for item in lately.to_store_again(SCOPE, "f", "abcd", limit)]
+
+    assert (again(50), again(50), again(50)) == (["a", "b"], ["c"], [])
+
+
 def test_several_threads_share_it() -> None:
     lately = LatelyUsed(40 * 50)
     barrier = threading.Barrier(4)

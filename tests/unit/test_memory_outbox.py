@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import stat
 import threading
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests.support.memories import engine_of, said
-from tests.support.plain import FailingStore, PlainEngine
-from vist2_memory import Session, VisualMemory
-from vist2_memory.cli import app, diagnosis
-from vist2_memory.errors import (
-    AnswerNotLoggedError,
-    LogLostError,
-    StoreFormatError,
-    StoreUnavailableError,
-)
-from vist2_memory.store import Scope, open_store
-from vist2_memory.store.outbox import Outbox, default_path
+from tests.support.outboxes import ANSWER, QUESTION, ask_while_away, opened
+from tests.support.plain import FailingStore
+from vist2_memory.errors import AnswerNotLoggedError, LogLostError, StoreUnavailableError
+from vist2_memory.store import Scope
+from vist2_memory.store.outbox import Outbox
 from vist2_memory.types import Finished, Message
-
-QUESTION, ANSWER = "What is my cat called?", "Your cat is called Miso."
 
 
 @pytest.fixture
@@ -37,25 +26,6 @@ def store() -> FailingStore:
 def file(tmp_path: Path) -> Path:
     """The outbox; neither it nor its folder is there yet."""
     return tmp_path / "state" / "vist2" / "outbox.db"
-
-
-def opened(
-    store: FailingStore, file: Path | None, *answers: str, namespace: str = "default"
-) -> VisualMemory:
-    engine = PlainEngine(answers or [ANSWER])
-    return VisualMemory.open(store, model=engine, outbox=file, namespace=namespace)
-
-
-def ask_while_away(
-    session: Session, store: FailingStore, question: str = QUESTION, turn: str = "t1"
-) -> Finished:
-    """The answer of a turn after whose question the store takes nothing more."""
-    events = session.stream(question, turn=turn)
-    next(events)
-    store.broken.add("append")
-    *_, end = events
-    assert isinstance(end, Finished)
-    return end
 
 
 def test_a_question_that_cannot_be_logged_is_told_before_anything_is_generated(
@@ -178,126 +148,6 @@ def test_many_that_replay_at_once_log_each_answer_once_and_in_order(
         thread.join()
     assert [text for role, text in said(session) if role == "assistant"] == ["one", "two", "three"]
     assert Outbox(file).entries() == []
-
-
-# What cannot be logged
-
-
-def conflict(memory: VisualMemory, why: str) -> None:
-    """The one answer in the outbox was set aside for this reason, and is not tried again."""
-    assert memory.replay().aside == 1
-    assert memory.outbox is not None
-    [kept] = memory.outbox.entries()
-    assert why in kept.aside
-    assert kept.answer().text == ANSWER
-
-
-@pytest.mark.parametrize("id", ["t1:a", "other"])
-def test_an_answer_whose_turn_got_another_is_kept_aside_and_told_once(
-    store: FailingStore, file: Path, id: str
-) -> None:
-    memory = opened(store, file, ANSWER, "Yes.", "No.")
-    session = memory.session("a")
-    ask_while_away(session, store)
-    store.broken.clear()
-    store.append(session.scope, [Message("assistant", "Tom.", id=id, turn="t1")])
-    conflict(memory, "another answer to its turn was logged")
-    assert [text for _, text in said(session)] == [QUESTION, "Tom."]
-    told = session.ask("Really?").degraded
-    assert len(told) == 1
-    assert "(t1:a) was not logged: another answer to its turn" in told[0]
-    assert str(file) in told[0]
-    assert session.ask("Sure?").degraded == ()
-    assert memory.replay(aside=True).aside == 1
-    assert memory.outbox is not None
-    assert memory.outbox.remove(1)
-    assert not memory.outbox.remove(1)
-
-
-def test_an_answer_whose_session_was_deleted_meanwhile_is_kept_aside(
-    store: FailingStore, file: Path
-) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    ask_while_away(session, store)
-    store.broken.clear()
-    store.delete(session.scope)
-    session.add("user", "Something else.")
-    conflict(memory, "was deleted before")
-    assert said(session) == [("user", "Something else.")]
-
-
-def test_an_answer_is_not_replayed_into_another_question_of_the_same_id(
-    store: FailingStore, file: Path
-) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    ask_while_away(session, store)
-    store.broken.clear()
-    store.delete(session.scope)
-    store.append(session.scope, [Message("user", "Who keeps bees?", id="t1:q", turn="t1")])
-    conflict(memory, "its question is another one")
-
-
-def test_what_was_set_aside_is_logged_once_its_question_is_back(
-    store: FailingStore, file: Path
-) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    ask_while_away(session, store)
-    store.broken.clear()
-    backup = store.read(session.scope)
-    store.delete(session.scope)
-    conflict(memory, "was deleted before")
-    store.append(session.scope, backup)
-    assert memory.replay().aside == 1
-    assert memory.replay(aside=True).logged == 1
-    assert [text for _, text in said(session)] == [QUESTION, ANSWER]
-
-
-def test_an_answer_whose_question_was_lost_by_a_fail_over_is_kept_aside(
-    store: FailingStore, file: Path
-) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    session.add("user", "Hello.")
-    kept = store.read(session.scope)
-    events = session.stream(QUESTION)
-    next(events)
-    store.delete(session.scope)
-    store.append(session.scope, kept)
-    *_, end = events
-    assert isinstance(end, Finished)
-    assert "lost the newest ones" in end.degraded[0]
-    conflict(memory, "its question is not in the log")
-
-
-def test_a_record_of_another_release_is_kept_aside_and_stops_nothing(
-    store: FailingStore, file: Path
-) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    ask_while_away(session, store)
-    with sqlite3.connect(file) as connection:
-        connection.execute(
-            "UPDATE answers SET data=CAST(replace(data, '\"v\":1', '\"v\":9') AS BLOB)"
-        )
-    connection.close()
-    store.broken.clear()
-    session.add("user", "Hello.")
-    assert memory.outbox is not None
-    assert "schema version 9" in memory.outbox.entries()[0].aside
-
-
-def test_an_answer_whose_question_was_edited_is_kept_aside(store: FailingStore, file: Path) -> None:
-    memory = opened(store, file)
-    session = memory.session("a")
-    ask_while_away(session, store)
-    store.broken.clear()
-    other = opened(store, None).session("a")
-    other.edit("t1:q", "What is my dog called?")
-    conflict(memory, "it was edited")
-    assert said(session) == [("user", "What is my dog called?")]
 
 
 def test_an_answer_given_again_that_cannot_be_logged_is_in_the_error(
@@ -447,106 +297,3 @@ def test_a_log_that_is_damaged_keeps_the_answer(
             session.messages()
         assert memory.replay().waiting == 1
     assert memory.replay().logged == 1
-
-
-# The file
-
-
-def test_where_the_outbox_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = default_path()
-    assert path is not None
-    assert path.parts[-2:] == ("vist2", "outbox.db")
-    url = f"sqlite:///{tmp_path}/memory.db"
-    monkeypatch.setenv("VIST2_OUTBOX", str(tmp_path / "mine.db"))
-    with VisualMemory.open(url, model=PlainEngine()) as memory:
-        assert memory.outbox is not None
-        assert memory.outbox.path == tmp_path / "mine.db"
-    with VisualMemory.open("memory://", model=PlainEngine()) as memory:
-        assert memory.outbox is None  # nobody could replay it
-    monkeypatch.setenv("VIST2_OUTBOX", "none")
-    with VisualMemory.open(url, model=PlainEngine()) as memory:
-        assert memory.outbox is None
-    assert not (tmp_path / "mine.db").exists()
-
-
-@pytest.mark.parametrize("content", ["another program's", "no database"])
-def test_a_file_that_is_no_outbox_is_refused_and_left_as_it_is(
-    tmp_path: Path, content: str
-) -> None:
-    path = tmp_path / "outbox.db"
-    if content == "no database":
-        path.write_bytes(b"x" * 5000)
-    else:
-        with sqlite3.connect(path) as connection:
-            connection.execute("CREATE TABLE theirs (a)")
-        connection.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreFormatError, match=r"the outbox .* cannot be used"):
-        VisualMemory.open(f"sqlite:///{tmp_path}/m.db", model=PlainEngine(), outbox=path)
-    assert path.read_bytes() == before
-
-
-def test_what_is_kept_twice_is_there_once_and_another_file_in_its_place_is_seen(
-    store: FailingStore,
-    file: Path,
-) -> None:
-    question = Message("user", QUESTION, id="q")
-    outbox = Outbox(file)
-    scope = Scope("n", "session", "s")
-    for _ in range(2):
-        outbox.keep(store, scope, question, Message("assistant", ANSWER, id="a"))
-    assert [kept.id for kept in outbox.entries()] == ["a"]
-    for path in file.parent.iterdir():
-        path.unlink()
-    Outbox(file).keep(store, scope, question, Message("assistant", "Tom.", id="b"))
-    assert [kept.id for kept in outbox.entries()] == ["b"]
-
-
-def test_an_outbox_that_was_deleted_is_made_again(store: FailingStore, file: Path) -> None:
-    memory = opened(store, file, ANSWER, ANSWER)
-    ask_while_away(memory.session("a"), store)
-    for path in file.parent.iterdir():
-        path.unlink()
-    store.broken.clear()
-    assert said(memory.session("a")) == [("user", QUESTION)]
-    ask_while_away(memory.session("b"), store)
-    assert len(Outbox(file).entries()) == 1
-
-
-# The command line
-
-
-def test_the_command_line_lists_replays_and_discards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path}/memory.db"
-    monkeypatch.setenv("VIST2_OUTBOX", str(tmp_path / "outbox.db"))
-    monkeypatch.setenv("VIST2_STORE", url)
-
-    def vist2(*arguments: str) -> Result:
-        return CliRunner().invoke(app, ["outbox", *arguments])
-
-    assert json.loads(vist2("list", "--json").stdout) == []
-    question = Message("user", QUESTION, id="t1:q", turn="t1")
-    with open_store(url) as store:
-        scope = Scope("default", "session", "a")
-        store.append(scope, [question])
-        for turn, text in (("t1", ANSWER), ("t1", "Tom, \x1b[31mred.")):
-            answer = Message("assistant", text, id=f"{turn}:a", turn=turn)
-            Outbox(tmp_path / "outbox.db").keep(store, scope, question, answer)
-        assert "waits for its store" in vist2("list").stdout
-        checks = {check.name: check for check in diagnosis.run_checks(url, "pages:openai")}
-        assert "2 wait for sqlite:///" in checks["outbox"].detail
-        first = vist2("replay", "--json")
-        assert json.loads(first.stdout) == {"logged": 1, "waiting": 0, "aside": 1}
-        assert first.exit_code == 1
-        assert [message.text for message in store.read(scope)] == [QUESTION, ANSWER]
-        [left] = json.loads(vist2("list", "--json").stdout)
-        assert (left["number"], left["session"]) == (2, "a")
-        assert "another answer to its turn" in left["aside"]
-        assert "\x1b" not in vist2("list").stdout
-        assert vist2("discard", "2").exit_code == 0
-        assert vist2("discard", "2").exit_code == 2
-        assert vist2("replay").exit_code == 0
-    monkeypatch.setenv("VIST2_OUTBOX", "none")
-    assert vist2("list").exit_code == 2

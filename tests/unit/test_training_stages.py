@@ -122,19 +122,6 @@ def test_checkpointed_activations_give_the_same_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # the compiler warns of its own parts
-def test_a_compiled_model_computes_the_same(tmp_path: Path) -> None:
-    plain = small_trainer(tmp_path / "plain")
-    compiled = small_trainer(tmp_path / "compiled", execution=Execution(True, compile="eager"))
-    losses = []
-    for trainer in (plain, compiled):
-        torch.manual_seed(0)  # which glyphs are named is drawn
-        losses.append([metrics["loss"] for metrics in trainer.steps(stage("all"))])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert set(compiled.student.state_dict()) == set(plain.student.state_dict())
-
-
 def test_no_autocast_computes_in_float32(tmp_path: Path) -> None:
     losses = []
     for precision in ("no", "bf16"):

@@ -161,6 +161,30 @@ def perplexity(
     _show_figures(figures, as_json)
 
 
+@app.command()
+def calls(
+    cases: Annotated[
+        int, typer.Option(min=1, help="Questions on made-up functions, held out from training.")
+    ] = 200,
+    standard: Annotated[
+        int,
+        typer.Option(min=0, help="Questions on the functions of LangChain's standard tests."),
+    ] = 60,
+    seed: Seed = 12345,
+    as_json: AsJson = False,
+    model: Model = None,
+    ratio: Ratio = None,
+) -> None:
+    """Ask for calls of functions it never saw: the right one, its arguments, or none at all."""
+    from vist2_memory.training.evaluate import evaluate_calls
+
+    with _engine(model, ratio) as engine, progress_bar("calls") as progress:
+        figures = evaluate_calls(
+            engine, cases=cases, standard=standard, seed=seed, progress=progress
+        )
+    _show_figures(figures, as_json)
+
+
 @contextmanager
 def _engine(model: str | None, ratio: float | None) -> Iterator[TorchEngine]:
     """The in-process engine of a model, without any store."""

@@ -29,6 +29,7 @@ class Answer:
         self._bare = form.opens is None and bool(params.offered)
         self._calls: list[tuple[str, AnswerText]] = []
         self._logprobs: list[TokenLogprob] = []
+        self._beside = False  # whether the last token was one of those around a call's JSON
 
     @property
     def text(self) -> str:
@@ -47,8 +48,9 @@ class Answer:
 
     @property
     def whole(self) -> bool:
-        """Whether the tokens so far end with a whole character."""
-        return self._part.whole
+        """Whether the tokens so far end with a whole character of text or of a call's JSON, so
+        that :attr:`so_far` tells all of them."""
+        return self._part.whole and not self._beside
 
     @property
     def so_far(self) -> str:
@@ -61,6 +63,7 @@ class Answer:
 
     def push(self, token: int, logprob: TokenLogprob | None = None) -> Iterator[GenerationEvent]:
         """Take a token; what can be told now."""
+        self._beside = token in (self._form.opens, self._form.closes)
         if token == self._form.opens:
             yield from self.flush()
             self._open()
@@ -86,8 +89,8 @@ class Answer:
         for number, line in enumerate(data.split(b"\n")):
             if number and self._bare:
                 self._open()
-            if line:
-                yield from self._told(self._part.take(line))
+            self._beside = not line
+            yield from self._told(self._part.take(line))
 
     def _told(self, new: str) -> Iterator[GenerationEvent]:
         if not new:

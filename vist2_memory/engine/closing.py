@@ -66,6 +66,8 @@ class Closing:
         self._between = self._order('}],"0123456789ntf: -[{')
         self._in_string = self._order('"@:/-TZ.0123456789')
         self._in_text = self._order(".")
+        self._digits = {vocabulary.byte_ids[byte] for byte in b"0123456789"}
+        self._ends = [i for i in (vocabulary.byte_ids[byte] for byte in b"}],") if i >= 0]
 
     def _order(self, first: str) -> npt.NDArray[np.intp]:
         """The ids of all bytes, those of ``first`` before the others."""
@@ -94,14 +96,29 @@ class Closing:
         return self._shorter(matcher, way)
 
     def _best(self, matcher: LLMatcher, place: JsonPlace | None) -> list[int]:
+        """The token of one byte that most likely leads to the end."""
         may = allowed(matcher, len(self._vocabulary))
-        order = self._between
         if place is None:
             order = self._in_text
-        elif place.in_string:
-            order = self._in_string
-        found = order[may[order]][:1] if may[order].any() else np.flatnonzero(may)[:1]
-        return [int(i) for i in found]
+        else:
+            order = self._in_string if place.in_string else self._between
+        found = order[may[order]]
+        if not len(found):
+            return [int(i) for i in np.flatnonzero(may)[:1]]
+        best = int(found[0])
+        if place is not None and not place.in_string and best in self._digits:
+            best = self._last_digit(matcher, [int(i) for i in found if i in self._digits])
+        return [best]
+
+    def _last_digit(self, matcher: LLMatcher, digits: list[int]) -> int:
+        """A digit after which the number may end; else one that makes it no endless row of 0."""
+        for digit in digits:
+            trial = matcher.deep_copy()
+            trial.consume_token(digit)
+            may = allowed(trial, len(self._vocabulary))
+            if trial.is_accepting() or any(may[i] for i in self._ends):
+                return digit
+        return digits[min(1, len(digits) - 1)]
 
     def _shorter(self, matcher: LLMatcher, way: list[int]) -> tuple[int, ...]:
         """``way`` in the tokens that a tokenizer would write it in, if it may be written so."""

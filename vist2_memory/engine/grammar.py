@@ -24,14 +24,28 @@ _SPELLING = {
     "json_allowed_escapes": 'nrbtf\\"',  # no code points: half of a pair is no character
 }
 """How JSON is written, in the grammar library's words."""
-FORMATS = frozenset(
-    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"]
+FORMATS = frozenset(["duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"])
+"""Formats of strings that the grammar library knows. Others but those of :data:`TIMES` only
+describe, as the JSON schema standard has it."""
+_DAY = (
+    "[1-9][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
 )
-"""Formats of strings that are kept to; others only describe, as the JSON schema standard has it."""
+_HOUR = (
+    "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?"
+    "(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
+)
+TIMES = {"date": f"^{_DAY}$", "time": f"^{_HOUR}$", "date-time": f"^{_DAY}T{_HOUR}$"}
+"""Patterns of times that every calendar has: the library's own allow February 30 and second 60."""
+LIMITS = {"integer": 2**62, "number": 10**18}
+"""Numbers that a schema sets no limit are not larger, so that every reader can hold them."""
 _VALUES = frozenset({"const", "enum", "default", "examples"})
 """Keywords that hold values, not schemas."""
-_JOINED = frozenset({"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "if", "not"})
+_NAMED = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+"""Keywords that hold schemas by names of their own."""
+_JOINS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas"})
 """Keywords that join a schema with others, which may know further properties."""
+_OBJECT = frozenset({"properties", "patternProperties", "additionalProperties", "required"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,9 @@ def _arguments(tool: Tool) -> str:
 def _compiled(schema: Mapping[str, Any], what: str) -> str:
     """``schema`` as the grammar library takes it; raises ``InvalidInputError``."""
     try:
-        written = json.dumps({**_narrowed(schema), "x-guidance": _SPELLING}, ensure_ascii=False)
+        written = json.dumps(
+            {**_narrowed(schema, not _joins(schema)), "x-guidance": _SPELLING}, ensure_ascii=False
+        )
         written.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} cannot be written as JSON: {error}") from error
@@ -136,32 +152,59 @@ def _compiled(schema: Mapping[str, Any], what: str) -> str:
         )
     failed, said = LLMatcher.validate_grammar_with_warnings(f"start: %json {written}\n")
     if failed:
-        reason = said[0].splitlines()[0]
+        reason = said[0].splitlines()[0].split("JSON schema: ")[-1]
         raise InvalidInputError(f"{what} cannot be kept to: {reason}; change that part of it")
     return written
 
 
-def _narrowed(schema: Any) -> Any:
-    """``schema`` without what only describes, and no properties beyond those that it names.
+def _narrowed(schema: Any, closed: bool) -> Any:
+    """``schema`` without what only describes, and with limits where it has none.
 
-    Whatever matches the result matches ``schema``.
+    ``closed``: no properties beyond those that it names. What matches the result matches it.
     """
     if isinstance(schema, list):
-        return [_narrowed(one) for one in schema]
+        return [_narrowed(one, closed) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
     out: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in ("properties", "$defs", "definitions", "patternProperties"):
-            named = value.items() if isinstance(value, Mapping) else ()
-            out[key] = {name: _narrowed(one) for name, one in named}
+        if key in _NAMED and isinstance(value, Mapping):
+            out[key] = {name: _narrowed(one, closed) for name, one in value.items()}
         elif key in _VALUES:
             out[key] = value
-        elif key != "format" or value in FORMATS or not isinstance(value, str):
-            out[key] = _narrowed(value)
-    if "properties" in out and not _JOINED & out.keys():
+        elif key == "format" and value in TIMES and "pattern" not in schema:
+            out["pattern"] = TIMES[value]
+        elif key != "format" or value in FORMATS or value in TIMES:
+            out[key] = _narrowed(value, closed)
+    if closed and "properties" in out:
         out.setdefault("additionalProperties", False)
-    return out
+    return {**out, **_limits(out)}
+
+
+def _limits(schema: Mapping[str, Any]) -> dict[str, int]:
+    """What a number that ``schema`` describes must lie between, where it does not say."""
+    kinds = schema.get("type")
+    limits = [
+        LIMITS[k] for k in ([kinds] if isinstance(kinds, str) else kinds or ()) if k in LIMITS
+    ]
+    if not limits or "multipleOf" in schema:
+        return {}
+    ends = {"minimum": -max(limits), "maximum": max(limits)}
+    stated = {key for key in ends if {key, f"exclusive{key.title()}"} & schema.keys()}
+    return {key: end for key, end in ends.items() if key not in stated}
+
+
+def _joins(schema: Any) -> bool:
+    """Whether ``schema`` anywhere joins an object's properties with those of other schemas."""
+    if isinstance(schema, list):
+        return any(map(_joins, schema))
+    if not isinstance(schema, Mapping):
+        return False
+    if "allOf" in schema or (_JOINS & schema.keys() and _OBJECT & schema.keys()):
+        return True
+    inner = (value for key, value in schema.items() if key not in (*_VALUES, *_NAMED))
+    named = (schema[key] for key in _NAMED if isinstance(schema.get(key), Mapping))
+    return any(map(_joins, inner)) or any(_joins(list(one.values())) for one in named)
 
 
 def _literal(text: str) -> str:

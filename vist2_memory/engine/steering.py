@@ -123,6 +123,8 @@ class Steering:
 
     def _way_from(self, place: JsonPlace | None, came: Sequence[int]) -> tuple[int, ...] | None:
         """The way to the end from here; the last one, where it still leads there."""
+        if self._matcher.is_accepting():
+            return ()
         stop = [self._vocabulary.stop]
         if self._way is not None:
             rest = self._way[len(came) :] if self._way[: len(came)] == tuple(came) else self._way

@@ -12,11 +12,12 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from vist2_memory.errors import ConflictError
 from vist2_memory.memory.context import assemble, check_answers, completed, generated
 from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.validation import check_text
 from vist2_memory.store.base import Scope
@@ -30,7 +31,6 @@ from vist2_memory.types import (
 )
 
 if TYPE_CHECKING:
-    from vist2_memory.memory.collection import Collection
     from vist2_memory.memory.memory import VisualMemory
 
 
@@ -47,13 +47,13 @@ class Answering:
         self,
         question: str,
         *,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
         turn: str | None = None,
         payload: Mapping[str, Any] | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Finished:
         """Add the question, generate the answer, add it, and return it. See :meth:`stream`."""
-        *_, last = self.stream(question, include=include, params=params, turn=turn, payload=payload)
+        *_, last = self.stream(question, params=params, turn=turn, payload=payload, **options)
         assert isinstance(last, Finished)
         return last
 
@@ -61,10 +61,10 @@ class Answering:
         self,
         question: str,
         *,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
         turn: str | None = None,
         payload: Mapping[str, Any] | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Iterator[GenerationEvent]:
         """Like :meth:`ask`, as events: text as it comes, folds as they happen, ``Finished`` last.
 
@@ -72,62 +72,67 @@ class Answering:
         out; or it is in the outbox then, which ``Finished.degraded`` says. Closing the iterator
         early leaves the question unanswered. ``turn`` makes a retry idempotent: a question that was
         logged is not logged again, and one that was answered is answered with the stored text.
+        ``options``, see :class:`ReadingOptions`: ``include`` documents, a ``budget``, and where not
+        all fits, a ``selection`` and ``pins``; ``Finished.left_out`` says what was not read.
+
         Raises what :meth:`add` raises, and ``AnswerNotLoggedError``, which has the text, when
-        neither the store nor an outbox took the answer.
+        neither the store nor an outbox took the answer. ``ContextOverflowError`` where text alone,
+        or what is pinned, is more than there is room for, and ``InvalidInputError`` for pins that
+        are not there, leave the question in the log, unanswered: ask again under its ``turn``.
         """
         check_text(question, "question")
-        options = params or GenerationParams()
-        check_answers(self._memory.engine, options)
-        return self._stream(question, include, options, turn or uuid.uuid4().hex, payload)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
+        read = reading(options, self._memory.selection)
+        return self._stream(question, read, params, turn or uuid.uuid4().hex, payload)
 
     def resume(
         self,
         *,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
         turn: str | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Finished:
         """Answer the log as it stands, as after the results of tools. See `resume_stream`."""
-        *_, last = self.resume_stream(include=include, params=params, turn=turn)
+        *_, last = self.resume_stream(params=params, turn=turn, **options)
         assert isinstance(last, Finished)
         return last
 
     def resume_stream(
         self,
         *,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
         turn: str | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Iterator[GenerationEvent]:
         """Like :meth:`stream`, without a question: the log ends with one, or with a tool's result.
 
         ``turn`` makes a retry idempotent: if the log ends with an answer of that turn, it is given
         out as it was stored. Raises ``ConflictError`` where there is nothing to be answered.
         """
-        options = params or GenerationParams()
-        check_answers(self._memory.engine, options)
-        return self._stream(None, include, options, turn or "", None)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
+        read = reading(options, self._memory.selection)
+        return self._stream(None, read, params, turn or "", None)
 
     def complete(
         self,
         recent: Sequence[Message] = (),
         *,
         upto: int | None = None,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
-        budget: int | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Iterator[GenerationEvent]:
         """Generate what comes after ``recent``, and log nothing.
 
         The first ``upto`` messages of the session (all, if None) are read as memory, the messages
-        of ``recent`` after them as text; system messages among these are pinned. ``budget``: tokens
-        that may be read, visual ones and text together; chunks for which there is no room are left
-        out, which ``Finished.left_out_tokens`` counts. Raises ``ContextOverflowError`` where the
-        text alone is more.
+        of ``recent`` after them as text; system messages among these are pinned. ``options`` say
+        what else is read, and how much, see `stream`.
         """
-        options = params or GenerationParams()
-        check_answers(self._memory.engine, options)
-        return self._complete(recent, upto, include, options, budget)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
+        read = reading(options, self._memory.selection)
+        return self._complete(recent, upto, read, params)
 
     # Async twins
 
@@ -158,7 +163,7 @@ class Answering:
     def _stream(
         self,
         question: str | None,
-        include: Sequence[Collection],
+        read: Reading,
         params: GenerationParams,
         turn: str,
         payload: Mapping[str, Any] | None,
@@ -172,7 +177,7 @@ class Answering:
             state = self._log.refresh()
             if answered is None:
                 tensors, engine = self._memory.tensors, self._memory.engine
-                assembled = assemble(tensors, engine, self.scope, state, include, params)
+                assembled = assemble(tensors, engine, self.scope, state, read, params)
                 asked, reply = _due(state.messages)
             start, seen = state.tail_start, state.seen
         if answered is not None:
@@ -199,17 +204,14 @@ class Answering:
         self,
         recent: Sequence[Message],
         upto: int | None,
-        include: Sequence[Collection],
+        read: Reading,
         params: GenerationParams,
-        budget: int | None,
     ) -> Iterator[GenerationEvent]:
         tensors, engine = self._memory.tensors, self._memory.engine
         with self._log.lock:
             state = self._log.refresh()
             before = state if upto is None else state.until(upto)
-            assembled = assemble(
-                tensors, engine, self.scope, before, include, params, recent=recent, budget=budget
-            )
+            assembled = assemble(tensors, engine, self.scope, before, read, params, recent=recent)
         yield from completed(engine, assembled, params, before.tail_start)
 
     def _open_turn(

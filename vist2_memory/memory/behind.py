@@ -1,6 +1,7 @@
 """Writing tensors behind: an answer does not wait until its visual tokens are stored.
 
-They are only a cache, so a write that fails costs another encoding later and is told, not raised.
+They are only a cache, so a write that fails costs another encoding later and is told, not raised;
+who holds what failed may put it again.
 What must hold is that a deleted scope stays deleted: whoever deletes one calls `WriteBehind.flush`
 and `WriteBehind.forget` first and lets nobody put anything in between; what other processes delete
 is looked for after each write.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,10 +45,17 @@ class WriteBehind:
     """One thread that writes to ``store``; it runs while there is something to write.
 
     The interpreter waits for it at its end, so what was put is written without `flush` too.
+    ``failed`` is called there with what could not be written: scope, fingerprint and chunk ids.
     """
 
-    def __init__(self, store: Store, limit: int = LIMIT) -> None:
-        self._store, self._limit = store, limit
+    def __init__(
+        self,
+        store: Store,
+        limit: int = LIMIT,
+        *,
+        failed: Callable[[Scope, str, Iterable[str]], None] = lambda scope, fingerprint, ids: None,
+    ) -> None:
+        self._store, self._limit, self._failed = store, limit, failed
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._doing: _Job | None = None
@@ -72,6 +80,13 @@ class WriteBehind:
         """Whether something of ``scope`` is not written yet."""
         with self._changed:
             return self._has(scope)
+
+    def waits_for(self, scope: Scope, fingerprint: str, chunk_ids: Iterable[str]) -> bool:
+        """Whether one of these tensors is not written yet."""
+        with self._changed:
+            jobs = [*self._jobs, *([self._doing] if self._doing is not None else ())]
+            ours = [j for j in jobs if (j.scope, j.fingerprint) == (scope, fingerprint)]
+            return any(chunk_id in job.items for chunk_id in chunk_ids for job in ours)
 
     def forget(self, scope: Scope) -> None:
         """Write nothing more of ``scope`` of what was put; what is on its way is waited for."""
@@ -122,6 +137,7 @@ class WriteBehind:
             try:
                 self._do(job)
             except Exception as error:  # nobody waits here: it is told with the next answer
+                self._failed(job.scope, job.fingerprint, job.items)
                 self._note(job.scope, error)
 
     def _do(self, job: _Job) -> None:

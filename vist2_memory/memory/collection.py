@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ConflictError, InvalidInputError
-from vist2_memory.memory.recollection import Recollection, reseal
+from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.search import Found, find
+from vist2_memory.memory.shelf import Document, Passage, Shelf
 from vist2_memory.memory.validation import check_payload, check_text
-from vist2_memory.store.base import Deleted, Scope
+from vist2_memory.store.base import Deleted, Scope, Store
 from vist2_memory.text.chunking import chunk_id
-from vist2_memory.text.transcript import write_message
 from vist2_memory.types import Chunk, Message
 
 if TYPE_CHECKING:
@@ -26,25 +25,23 @@ _ATTEMPTS = 20
 """How often a removal is tried again after another writer came first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text with what is known about it."""
-
-    text: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """The id of its text, under which it is stored; the same text has the same."""
-        return chunk_id(self.text)
-
-
 class Collection:
     """Documents under one name. Made by :meth:`VisualMemory.collection`."""
 
-    def __init__(self, memory: VisualMemory, scope: Scope) -> None:
+    def __init__(self, memory: VisualMemory, scope: Scope, shelf: Shelf | None = None) -> None:
         self._memory = memory
         self.scope = scope
+        self._shelf = shelf or Shelf(memory.store, scope, lambda: memory.engine)
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self._memory.store
+
+    @property
+    def engine(self) -> Engine:
+        """What it is cut and encoded for, loaded at the first use."""
+        return self._memory.engine
 
     @property
     def name(self) -> str:
@@ -53,11 +50,7 @@ class Collection:
 
     def documents(self) -> list[Document]:
         """All documents, verbatim, in the order in which they were added."""
-        return _documents(self._memory.store.read(self.scope))
-
-    def only(self, ids: Iterable[str]) -> Collection:
-        """Those documents that have these ids, read once, to be given as ``include``."""
-        return _Part(self, frozenset(ids))
+        return _documents(self._shelf.messages())
 
     def add_documents(
         self,
@@ -72,12 +65,12 @@ class Collection:
         """
         wanted = [d if isinstance(d, Document) else Document(d) for d in documents]
         entries = [self._entry(document) for document in wanted]
-        if count := self._memory.store.count(self.scope):
-            self._memory.store.read(self.scope, after=count - 1)  # refused before it is added to
+        there = {message.id for message in self._shelf.messages()}
         new = 0
         for done, entry in enumerate(entries, 1):
-            new += self._add(entry)
-            self._memory.tensors.prepare(self._memory.engine, self.scope, self._cut(entry.text))
+            new += entry.id not in there and self._add(entry)
+            chunks = self._shelf.chunks_of(entry)
+            self._memory.tensors.prepare(self.engine, self.scope, chunks)
             progress(done)
         return new
 
@@ -89,33 +82,38 @@ class Collection:
 
     def _add(self, entry: Message) -> bool:
         """Log a document; False when it was there."""
-        before = self._memory.store.count(self.scope)
+        before = self.store.count(self.scope)
         try:
-            return self._memory.store.append(self.scope, [entry]) > before
+            return self.store.append(self.scope, [entry]) > before
         except ConflictError:
             return False  # the same text under other metadata: the first stays
 
     def remove_document(self, document: str) -> Document:
-        """Take out the document with this text or id, and return it.
+        """Take out the document with this text or id, and return it. See `remove_documents`."""
+        return self.remove_documents([document])[0]
 
-        Its chunks' tensors are dropped, but for those that another document has too. Raises
+    def remove_documents(self, documents: Iterable[str]) -> list[Document]:
+        """Take out the documents with these texts or ids, in one step, and return them.
+
+        Their chunks' tensors are dropped, but for those that another document has too. Raises
         ``InvalidInputError`` if there is no such document; nothing is changed then.
         """
-        store, engine, token = self._memory.store, self._memory.engine, uuid.uuid4().hex
-        for _ in range(_ATTEMPTS):
-            log = store.snapshot(self.scope)
-            place = _place_of(log.messages, document, self.name)
-            removed = log.messages[place]
-            others = [m for m in log.messages if m.id != removed.id]
-            kept = {chunk.id for other in others for chunk in self._cut(other.text)}
-            gone = [chunk.id for chunk in self._cut(removed.text) if chunk.id not in kept]
+        wanted, token = list(documents), uuid.uuid4().hex
+        for _ in range(_ATTEMPTS if wanted else 0):
+            log = self.store.snapshot(self.scope)
+            places = _places(log.messages, wanted, self.name)
+            removed = [log.messages[place] for place in places]
+            gone = {message.id for message in removed}
+            others = [message for message in log.messages if message.id not in gone]
+            kept = {chunk.id for other in others for chunk in self._shelf.chunks_of(other)}
+            chunks = {chunk.id for one in removed for chunk in self._shelf.chunks_of(one)}
             # First, so that no tensor outlasts its text.
-            self._memory.tensors.drop(engine, self.scope, gone)
+            self._memory.tensors.drop(self.engine, self.scope, sorted(chunks - kept))
             try:
-                store.rewrite(
+                self.store.rewrite(
                     self.scope,
-                    place,
-                    others[place:],
+                    places[0],
+                    others[places[0] :],
                     expected=len(log.messages),
                     last=log.messages[-1].id,
                     revision=log.revision,
@@ -123,7 +121,10 @@ class Collection:
                 )
             except ConflictError:
                 continue
-            return Document(removed.text, removed.payload)
+            self._shelf.messages()  # holds no more of them
+            return _documents(removed)
+        if not wanted:
+            return []
         raise ConflictError(
             f"collection {self.name!r}: other writers came first {_ATTEMPTS} times; nothing was "
             "removed, try again"
@@ -131,28 +132,46 @@ class Collection:
 
     def search(self, text: str, *, limit: int = 20) -> list[Found]:
         """The documents in which all words of ``text`` occur; otherwise as `Session.search`."""
-        return find(self._memory.store.read(self.scope), text, limit)
+        return find(self._shelf.messages(), text, limit)
 
     def chunks(self) -> list[Chunk]:
         """The chunks of all documents, in order; the last one of each may be short."""
-        return [chunk for document in self.documents() for chunk in self._cut(document.text)]
+        return [passage.chunk for passage in self.passages()]
 
-    def _cut(self, text: str) -> list[Chunk]:
-        return self._memory.engine.chunker.cut_all(write_message("document", text))
+    def passages(self) -> list[Passage]:
+        """What each chunk stands for, in order; while nothing changes, the very same list.
+
+        It is made anew only of what is new: documents are cut once in a process.
+        """
+        return self._shelf.passages()
+
+    def only(self, ids: Iterable[str]) -> Collection:
+        """The documents that have these ids, to be included in place of the whole collection."""
+        return Excerpt(self, documents=frozenset(ids))
+
+    def excerpt(self, passages: Iterable[Passage]) -> Collection:
+        """These passages alone, to be included in place of the whole collection."""
+        return Excerpt(self, keys=frozenset(passage.key for passage in passages))
+
+    def joined(self, other: Collection) -> Collection:
+        """All of it, whatever ``other`` has of it."""
+        return self
 
     def recollect(self, chunks: Sequence[Chunk]) -> Recollection:
         """The visual tokens of ``chunks``, which are this collection's."""
-        return self._memory.tensors.recollect(self._memory.engine, self.scope, chunks)
+        return self._memory.tensors.recollect(self.engine, self.scope, chunks)
 
     def reseal(self) -> int:
         """:meth:`Session.reseal`, of a collection."""
-        return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
+        return self._memory.tensors.reseal(self.engine, self.scope, self.chunks())
 
     def delete(self) -> Deleted:
         """Delete the collection, texts and tensors; what was deleted, in counts."""
         self._memory.tensors.flush(self.scope)
         self._memory.tensors.forget(self.scope)
-        return self._memory.store.delete(self.scope)
+        deleted = self.store.delete(self.scope)
+        self._shelf.forget()
+        return deleted
 
     async def aadd_documents(self, documents: Iterable[str | Document], **options: Any) -> int:
         """:meth:`add_documents`, without blocking the event loop."""
@@ -161,6 +180,10 @@ class Collection:
     async def aremove_document(self, document: str) -> Document:
         """:meth:`remove_document`, without blocking the event loop."""
         return await asyncio.to_thread(self.remove_document, document)
+
+    async def aremove_documents(self, documents: Iterable[str]) -> list[Document]:
+        """:meth:`remove_documents`, without blocking the event loop."""
+        return await asyncio.to_thread(self.remove_documents, documents)
 
     async def asearch(self, text: str, *, limit: int = 20) -> list[Found]:
         """:meth:`search`, without blocking the event loop."""
@@ -176,45 +199,74 @@ class Collection:
             return await asyncio.to_thread(self.delete)
         deleted = await self._memory.async_store.delete(self.scope)
         self._memory.tensors.forget(self.scope)  # at once, as none waits to be written
+        self._shelf.forget()
         return deleted
 
 
-class _Part(Collection):
-    """Some documents of a collection, as they were when it was made."""
+class Excerpt(Collection):
+    """Made by :meth:`Collection.only` and :meth:`Collection.excerpt`; goes where a collection does.
 
-    def __init__(self, whole: Collection, ids: frozenset[str]) -> None:
-        super().__init__(whole._memory, whole.scope)
-        self._documents = [document for document in whole.documents() if document.id in ids]
+    It names documents and passages and holds none: what is taken out of the collection is no longer
+    in it. What is written to it is written to the collection.
+    """
+
+    def __init__(
+        self,
+        whole: Collection,
+        documents: frozenset[str] = frozenset(),
+        keys: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """The documents with these ids, and passages that have these keys, of ``whole``."""
+        super().__init__(whole._memory, whole.scope, whole._shelf)
+        self._ids, self._keys = documents, keys
+
+    def passages(self) -> list[Passage]:
+        """Those that are still there, in the order of the collection."""
+        ids, keys = self._ids, self._keys
+        return [p for p in super().passages() if p.document_id in ids or p.key in keys]
 
     def documents(self) -> list[Document]:
-        return list(self._documents)
+        """The documents of which something is in it."""
+        return _documents(self._messages())
 
     async def adocuments(self) -> list[Document]:
-        return self.documents()
+        """:meth:`documents`, without blocking the event loop."""
+        return await asyncio.to_thread(self.documents)
 
     def search(self, text: str, *, limit: int = 20) -> list[Found]:
-        entries = [Message("document", d.text, d.id, payload=d.metadata) for d in self._documents]
-        return find(entries, text, limit)
+        """As :meth:`Collection.search`, in :meth:`documents`."""
+        return find(self._messages(), text, limit)
 
-    def chunks(self) -> list[Chunk]:
-        return list(self._chunks)
+    def only(self, ids: Iterable[str]) -> Collection:
+        """As :meth:`Collection.only`, of what is in it."""
+        wanted = frozenset(ids)
+        return self.excerpt(p for p in self.passages() if p.document_id in wanted)
 
-    @cached_property
-    def _chunks(self) -> list[Chunk]:
-        return super().chunks()
+    def joined(self, other: Collection) -> Collection:
+        """What is in one or the other, which is of the same collection."""
+        if not isinstance(other, Excerpt):
+            return other
+        return Excerpt(self, self._ids | other._ids, self._keys | other._keys)
+
+    def _messages(self) -> list[Message]:
+        ids = self._ids | {document for document, _ in self._keys}
+        return [message for message in self._shelf.messages() if message.id in ids]
 
 
 def _documents(entries: Sequence[Message]) -> list[Document]:
     return [Document(entry.text, entry.payload) for entry in entries]
 
 
-def _place_of(documents: Sequence[Message], document: str, collection: str) -> int:
-    """Where the document of this text or id stands; a text comes before an id."""
-    for wanted in (chunk_id(document), document):
-        for place, message in enumerate(documents):
-            if message.id == wanted:
-                return place
-    raise InvalidInputError(
-        f"collection {collection!r} has no document {document[:60]!r}: give a text or an id of "
-        "Collection.documents()"
-    )
+def _places(documents: Sequence[Message], wanted: Iterable[str], collection: str) -> list[int]:
+    """Where the documents of these texts or ids stand, in order; a text comes before an id."""
+    known = {message.id: place for place, message in enumerate(documents)}
+    places = set()
+    for one in wanted:
+        place = known.get(chunk_id(one), known.get(one))
+        if place is None:
+            raise InvalidInputError(
+                f"collection {collection!r} has no document {one[:60]!r}: give a text or an id of "
+                "Collection.documents()"
+            )
+        places.add(place)
+    return sorted(places)

@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ContextOverflowError, ModelError
+from vist2_memory.memory.candidates import (
+    check_pins,
+    of_documents,
+    of_session,
+    once,
+    question_of,
+    told,
+)
 from vist2_memory.memory.collection import Collection
+from vist2_memory.memory.reading import Reading
 from vist2_memory.memory.recollection import Recollection, Tensors
 from vist2_memory.memory.transcript import Transcript
-from vist2_memory.selection import newest_that_fit, share
+from vist2_memory.selection import choose
 from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import MARKS, written
 from vist2_memory.tracing import span
@@ -20,6 +29,7 @@ from vist2_memory.types import (
     Finished,
     GenerationEvent,
     GenerationParams,
+    LeftOut,
     Message,
 )
 
@@ -29,8 +39,8 @@ class Assembled:
     """A context, and what it took to have it."""
 
     context: Context
-    left_out_tokens: int
-    """Text tokens of the chunks that did not fit."""
+    left_out: tuple[LeftOut, ...]
+    """What did not fit."""
     parts: tuple[Recollection, ...]
 
     def finish(self, end: Finished, degraded: Sequence[str]) -> Finished:
@@ -52,7 +62,8 @@ class Assembled:
             usage=usage,
             timing=timing,
             degraded=(*end.degraded, *notes, *degraded),
-            left_out_tokens=self.left_out_tokens,
+            left_out_tokens=sum(part.tokens for part in self.left_out),
+            left_out=self.left_out,
         )
 
 
@@ -116,37 +127,39 @@ def assemble(
     engine: Engine,
     scope: Scope,
     state: Transcript,
-    include: Sequence[Collection],
+    reading: Reading,
     params: GenerationParams,
     *,
     recent: Sequence[Message] = (),
-    budget: int | None = None,
 ) -> Assembled:
-    """The context of the session ``scope``: collections first, the newest of what is too much.
+    """The context of the session ``scope``: documents, what was said, and ``recent`` as text.
 
-    ``recent`` follows as text. ``budget``: tokens that may be read, visual and text together.
-    Raises ``ContextOverflowError`` where the text alone is more.
+    Where not all has room, ``reading`` says who chooses. Raises ``ContextOverflowError`` where text
+    alone, or what is pinned, is more than it allows, and ``InvalidInputError`` for pins that name
+    nothing, documents that the engine cannot read, and a policy's answer that cannot be followed.
     """
     pinned, tail = _text(state, recent)
     room = engine.spec.max_visual_tokens
-    if budget is not None:
-        room = min(room, budget - _text_tokens(engine, pinned, tail, params, budget))
-    include = list({books.scope: books for books in include}.values())
-    shelf = [(books, chunk) for books in include for chunk in books.chunks()]
-    costs = [engine.cost(chunk) for chunk in state.chunks]
-    shelf_costs = [engine.cost(chunk) for _, chunk in shelf]
-    own, theirs = share(sum(costs), sum(shelf_costs), room)
-    first, first_shelf = newest_that_fit(costs, own), newest_that_fit(shelf_costs, theirs)
-    left_out = [chunk for _, chunk in shelf[:first_shelf]] + state.chunks[:first]
-    sources = [chunk for _, chunk in shelf[first_shelf:]] + state.chunks[first:]
+    if reading.budget is not None:
+        text_tokens = _text_tokens(engine, pinned, tail, params, reading.budget)
+        room = min(room, reading.budget - text_tokens)
+    include = once(reading.include, engine)
+    candidates = of_documents(include, engine.cost, reading.pins)
+    candidates += of_session(scope, state, engine.cost, reading.pins)
+    messages = (*state.messages, *recent)
+    check_pins(reading.pins, candidates, messages)
+    selection = choose(candidates, room, question_of(messages), reading.policy)
+    kept = [candidates[place] for place in selection.kept]
     parts = [
-        books.recollect([chunk for of, chunk in shelf[first_shelf:] if of is books])
-        for books in include
+        source.recollect([one.chunk for one in kept if one.source == source.scope])
+        for source in include
     ]
-    parts.append(tensors.recollect(engine, scope, state.chunks[first:]))
+    own = [one.chunk for one in kept if one.source == scope]
+    parts.append(tensors.recollect(engine, scope, own))
     visual = tuple(tokens for part in parts for tokens in part.visual)
-    context = Context(pinned, visual, tail, tuple(sources), state.speaks)
-    return Assembled(context, sum(chunk.tokens for chunk in left_out), tuple(parts))
+    sources = tuple(one.chunk for one in kept)
+    left_out = told([candidates[place] for place in selection.left_out], state)
+    return Assembled(Context(pinned, visual, tail, sources, state.speaks), left_out, tuple(parts))
 
 
 def needs(
@@ -158,7 +171,7 @@ def needs(
 ) -> Needs:
     """What :func:`assemble` would take, had it room for all."""
     pinned, tail = _text(state, recent)
-    books = {books.scope: books for books in include}.values()
+    books = once(include, engine)
     chunks = [*state.chunks, *(chunk for collection in books for chunk in collection.chunks())]
     visual = sum(engine.cost(chunk) for chunk in chunks)
     return Needs(engine.text_tokens(pinned, tail, params), visual)

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vist2_memory.engine.pages import DrawnPage, PageEngine
+from vist2_memory.memory.candidates import (
+    check_pins,
+    of_documents,
+    of_session,
+    once,
+    question_of,
+    told,
+)
+from vist2_memory.memory.reading import Reading
 from vist2_memory.memory.transcript import Transcript
-from vist2_memory.selection import newest_that_fit, share
+from vist2_memory.selection import Candidate, choose
+from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import CALL, LABELS, MARKS, opened, read
-from vist2_memory.types import Chunk, Role
+from vist2_memory.types import LeftOut, Role
 from vist2_memory.verbatim import find, note
 
 VERBATIM_TOKENS = 500
@@ -38,9 +48,11 @@ class Delivery:
     recent: tuple[Said, ...]
     """What was said after the last page."""
     left_out_pages: int
-    """Oldest pages for which there was no room."""
+    """Pages for which there was no room, the oldest unless a selection chose others."""
     left_out_tokens: int
     """Estimated tokens of their text."""
+    left_out: tuple[LeftOut, ...] = ()
+    """The messages and documents that they are of."""
 
     @property
     def page_tokens(self) -> int:
@@ -72,36 +84,44 @@ class Room:
                 raise ValueError(f"{name}={value!r} is not allowed: it must be 0 or more")
 
 
-def deliver(engine: PageEngine, state: Transcript, shelf: Sequence[Chunk], room: Room) -> Delivery:
-    """The memory of ``state`` and the documents of ``shelf``, as far as there is ``room``."""
-    documents, said = _once(shelf), _once(state.chunks)
+def deliver(
+    engine: PageEngine, scope: Scope, state: Transcript, reading: Reading, room: Room
+) -> Delivery:
+    """The memory of ``state`` and the documents that are included, as far as there is ``room``."""
+    every = of_documents(once(reading.include, engine), engine.cost, reading.pins)
+    every += of_session(scope, state, engine.cost, reading.pins)
+    check_pins(reading.pins, every, state.messages)
+    candidates = _once(every)
+    kept, question = candidates, question_of(state.messages)
     limits = (
         (engine.cost, engine.spec.max_visual_tokens if room.tokens is None else room.tokens),
         (lambda _: 1, engine.provider.max_pages if room.pages is None else room.pages),
     )
-    first = first_said = 0
     for cost, budget in limits:
-        costs, costs_said = [cost(c) for c in documents], [cost(c) for c in said]
-        own, theirs = share(sum(costs_said), sum(costs), budget)
-        first = max(first, newest_that_fit(costs, theirs))
-        first_said = max(first_said, newest_that_fit(costs_said, own))
-    kept = _once([*documents[first:], *said[first_said:]])
-    shown = {chunk.id for chunk in kept}
-    left_out = [c for c in (*documents[:first], *said[:first_said]) if c.id not in shown]
-    found = [find(chunk.text) for chunk in kept]
+        kept = [replace(candidate, cost=cost(candidate.chunk)) for candidate in kept]
+        selection = choose(kept, budget, question, reading.policy)
+        kept = [kept[place] for place in selection.kept]
+    shown = {candidate.chunk.id for candidate in kept}
+    left_out = [candidate for candidate in candidates if candidate.chunk.id not in shown]
+    chunks = [candidate.chunk for candidate in kept]
+    found = [find(chunk.text) for chunk in chunks]
     return Delivery(
         system=tuple(text for _, text in read(state.pinned)),
-        pages=tuple(engine.draw(kept)),
+        pages=tuple(engine.draw(chunks)),
         verbatim=note(found, room.verbatim_tokens, engine.chunker.count),
         recent=tuple(_recent(state)),
         left_out_pages=len(left_out),
-        left_out_tokens=sum(chunk.tokens for chunk in left_out),
+        left_out_tokens=sum(candidate.chunk.tokens for candidate in left_out),
+        left_out=told(left_out, state),
     )
 
 
-def _once(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """``chunks`` without those that a later one says again."""
-    return list({chunk.id: chunk for chunk in reversed(chunks)}.values())[::-1]
+def _once(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """``candidates`` without those that a later one says again, pinned if one of them is."""
+    pinned = {candidate.chunk.id for candidate in candidates if candidate.pinned}
+    last = {candidate.chunk.id: place for place, candidate in enumerate(candidates)}
+    places = sorted((place, id) for id, place in last.items())
+    return [replace(candidates[place], pinned=id in pinned) for place, id in places]
 
 
 def _recent(state: Transcript) -> list[Said]:

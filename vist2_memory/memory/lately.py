@@ -25,6 +25,8 @@ class _Entry:
     tokens: VisualTokens
     used: float
     """When the store was last told of a use."""
+    stored: bool = True
+    """Whether the store has it, or is about to."""
 
 
 class LatelyUsed:
@@ -77,6 +79,28 @@ class LatelyUsed:
                     entry.used = now
                     due.append(chunk_id)
         return due
+
+    def not_stored(self, scope: Scope, fingerprint: str, ids: Iterable[str]) -> None:
+        """Note that the store did not take these."""
+        with self._lock:
+            for chunk_id in ids:
+                entry = self._entries.get((scope, fingerprint, chunk_id))
+                if entry is not None:
+                    entry.stored = False
+
+    def to_store_again(
+        self, scope: Scope, fingerprint: str, ids: Iterable[str], limit: int
+    ) -> list[VisualTokens]:
+        """Those of ``ids`` that the store did not take, about ``limit`` bytes; it is asked now."""
+        found: list[VisualTokens] = []
+        with self._lock:
+            for chunk_id in ids:
+                entry = self._entries.get((scope, fingerprint, chunk_id))
+                if entry is not None and not entry.stored and limit > 0:
+                    entry.stored = True
+                    limit -= entry.tokens.values.nbytes
+                    found.append(entry.tokens)
+        return found
 
     def drop(self, scope: Scope, fingerprint: str, ids: Iterable[str]) -> None:
         """Hold these no more."""

@@ -61,6 +61,7 @@ class SessionLog:
         self._known: Transcript | None = None
         self._told: set[int] = set()  # which answers that were set aside
         self._read_at = 0.0
+        self._settled_at: object = None  # the outbox's stamp when nothing waited there
 
     @property
     def may_wait(self) -> bool:
@@ -86,9 +87,13 @@ class SessionLog:
 
     def settle(self) -> None:
         """Log what waits in the outbox for this session; raises if the store does not take it."""
-        if self.outbox is not None:
-            with self.lock:
+        if self.outbox is None:
+            return
+        with self.lock:
+            stamp = self.outbox.stamp()  # before it is read: what comes meanwhile is seen next time
+            if stamp is None or stamp != self._settled_at:
                 replay(self.store, self.outbox, self.scope)
+                self._settled_at = stamp
 
     def forget(self, *, wait: bool = True) -> bool:
         """Read the whole log again at its next use; False if it may not ``wait`` and must."""

@@ -27,6 +27,7 @@ from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.memory.recollection import Tensors
 from vist2_memory.memory.replay import Replayed, replay
 from vist2_memory.memory.session import Session
+from vist2_memory.selection import Policy, find_policy, recent
 from vist2_memory.store import AsyncStore
 from vist2_memory.store.asynchronous import asynchronous
 from vist2_memory.store.base import Quota, Scope, ScopeInfo, Store
@@ -54,12 +55,16 @@ class VisualMemory(Housekeeping):
         tensors_dtype: DType = "bfloat16",
         cache_bytes: int = CACHE_BYTES,
         outbox: Outbox | None = None,
+        selection: Policy = recent,
     ):
         """Use :meth:`open`."""
         self.store = store
         self.async_store = asynchronous(store)
-        self.tensors = Tensors(store, LatelyUsed(cache_bytes), WriteBehind(store))
+        lately = LatelyUsed(cache_bytes)
+        behind = WriteBehind(store, failed=lately.not_stored)
+        self.tensors = Tensors(store, lately, behind)
         self.outbox = outbox
+        self.selection = selection
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
@@ -69,6 +74,8 @@ class VisualMemory(Housekeeping):
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
+        self._collections: WeakValueDictionary[str, Collection] = WeakValueDictionary()
+        self._recent_collections: deque[Collection] = deque(maxlen=16)  # likewise
         self._opened: list[Store] = []  # what is closed with this memory
 
     @classmethod
@@ -88,6 +95,7 @@ class VisualMemory(Housekeeping):
         key: str | Sequence[str] | None = None,
         encryption_keys: str | Sequence[str] | None = None,
         outbox: str | Path | None = "default",
+        selection: Policy | str = "recent",
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
@@ -113,12 +121,13 @@ class VisualMemory(Housekeeping):
         first (default: ``VIST2_STORE_KEY``, ``VIST2_ENCRYPTION_KEYS``; see docs/storage.md).
         ``outbox``: the file that keeps answers which the store could not take, until it can; None
         for no such file (default: ``VIST2_OUTBOX``, or ``outbox.db`` in the user's state folder;
-        none for a store in memory).
+        none for a store in memory). ``selection``: how to choose what is read where not all fits,
+        unless a question says it: see :class:`ReadingOptions`.
 
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
-        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, or
-        keys that are none. Warns (``StoreWarning``) of a server that may evict logs, and of tensors
-        that are out of reach.
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype or
+        a selection that is not known, or keys that are none. Warns (``StoreWarning``) of a server
+        that may evict logs, and of tensors that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -143,6 +152,7 @@ class VisualMemory(Housekeeping):
                 "AsyncRedisStore(client), both in vist2_memory.store.redis"
             )
         dtype = opening.tensors_dtype(tensors_dtype, model)
+        policy = find_policy(selection)
         opened: list[Store] = []
         try:
             place = url or os.environ.get("VIST2_STORE") or DEFAULT_STORE
@@ -154,7 +164,7 @@ class VisualMemory(Housekeeping):
             for part in opened:
                 part.close()
             raise
-        memory = cls(store, model, namespace, device, ratio, dtype, cache_bytes, kept)
+        memory = cls(store, model, namespace, device, ratio, dtype, cache_bytes, kept, policy)
         memory._opened = opened
         memory.replay()
         return memory
@@ -194,7 +204,13 @@ class VisualMemory(Housekeeping):
 
     def collection(self, name: str) -> Collection:
         """The collection called ``name``, which need not exist yet."""
-        return Collection(self, Scope(self.namespace, "collection", name))
+        scope = Scope(self.namespace, "collection", name)
+        with self._lock:
+            collection = self._collections.get(name)
+            if collection is None:
+                collection = self._collections[name] = Collection(self, scope)
+                self._recent_collections.append(collection)
+            return collection
 
     def sessions(self) -> list[ScopeInfo]:
         """The sessions of this namespace."""

@@ -55,7 +55,8 @@ def move(
         log, there = source.snapshot(of), target.read(into)
         messages = log.messages
         if not messages:
-            if there:
+            if there:  # moved before, but perhaps not to the end
+                source.delete(of, expected=0)
                 return Moved()
             raise InvalidInputError(
                 f"there is no {of.kind} {of.name!r} in {source.describe()}, namespace "

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.context import assemble, check_answers, completed
 from vist2_memory.memory.memory import CACHE_BYTES, VisualMemory
+from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_said
@@ -63,23 +63,23 @@ class Passing:
         messages: Sequence[Message],
         *,
         keep_recent: int | None = None,
-        include: Sequence[Collection] = (),
         params: GenerationParams | None = None,
-        budget: int | None = None,
+        **options: Unpack[ReadingOptions],
     ) -> Iterator[GenerationEvent]:
         """Generate what comes after ``messages``.
 
         The last ``keep_recent`` of them, and as many tokens before as the model was made to keep
-        (with None: these alone), are read as text, older ones as visual tokens. ``include`` and
-        ``budget``: as in ``Session.complete``, which also says what is raised.
+        (with None: these alone), are read as text, older ones as visual tokens. ``options``: as
+        for ``Session.complete``, which also says what is raised.
         """
         if keep_recent is not None and keep_recent < 0:
             raise ValueError(f"keep_recent={keep_recent!r} is not allowed: messages, 0 or more")
         for message in messages:
             check_said(message)
-        options = params or GenerationParams()
-        check_answers(self._memory.engine, options)
-        return self._complete(messages, keep_recent or 0, include, options, budget)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
+        read = reading(options, self._memory.selection)
+        return self._complete(messages, keep_recent or 0, read, params)
 
     def acomplete(
         self, messages: Sequence[Message], **options: Any
@@ -95,9 +95,8 @@ class Passing:
         self,
         messages: Sequence[Message],
         keep_recent: int,
-        include: Sequence[Collection],
+        read: Reading,
         params: GenerationParams,
-        budget: int | None,
     ) -> Iterator[GenerationEvent]:
         engine, scope = self._memory.engine, self._scope()
         flow = [message for message in messages if message.role != "system"]
@@ -105,16 +104,8 @@ class Passing:
         state = Transcript(engine.chunker, engine.spec.layout, engine.spec.tail_limit)
         state.take(message for message in messages if message.role == "system")
         state.take(flow[: len(flow) - len(recent)])
-        assembled = assemble(
-            self._memory.tensors,
-            engine,
-            scope,
-            state,
-            include,
-            params,
-            recent=recent,
-            budget=budget,
-        )
+        tensors = self._memory.tensors
+        assembled = assemble(tensors, engine, scope, state, read, params, recent=recent)
         yield from completed(engine, assembled, params, state.tail_start)
 
     def _scope(self) -> Scope:

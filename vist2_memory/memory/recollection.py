@@ -29,6 +29,8 @@ from vist2_memory.types import Chunk, VisualTokens
 _PREPARED = 64
 """Chunks whose visual tokens are held at once where nobody waits for them: with features for layers
 of their own, a page of a large model takes some 30 MB."""
+_AGAIN = 16 * 2**20
+"""Bytes of visual tokens that the store did not take, that are put again with one use of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,24 @@ class Tensors:
             self._lately.drop(scope, engine.spec.fingerprint, chunk_ids)
             self._store.drop_many(scope, engine.spec.fingerprint, chunk_ids)
 
+    def reseal(self, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
+        """Seal the log of ``scope``, and the visual tokens of ``chunks``, under the newest key.
+
+        Returns how many messages were under an older one. Raises ``InvalidInputError`` for a store
+        without keys.
+        """
+        store = self._store
+        if not isinstance(store, SealedStore):
+            raise InvalidInputError(
+                f"{store.describe()} was opened without keys: there is nothing to seal with"
+            )
+        self.flush(scope)  # whoever then finds a log that was sealed anew drops what waits
+        ids = list(dict.fromkeys(chunk.id for chunk in chunks))
+        older = store.reseal(scope)
+        for start in range(0, len(ids), _PREPARED):
+            store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
+        return older
+
     def waiting(self, scope: Scope) -> bool:
         """Whether visual tokens of ``scope`` wait to be written."""
         return self._behind is not None and self._behind.waiting(scope)
@@ -115,6 +135,8 @@ class Tensors:
         fresh = _encoded(engine, missing) if missing else []
         encoded = time.perf_counter()
         degraded += self._keep(engine, scope, fresh)
+        refused = self._lately.to_store_again(scope, engine.spec.fingerprint, known, _AGAIN)
+        degraded += self._keep(engine, scope, refused)
         known.update((tokens.chunk_id, tokens) for tokens in fresh)
         return Recollection(
             visual=tuple(known[chunk.id] for chunk in chunks),
@@ -137,6 +159,8 @@ class Tensors:
         rest = [chunk_id for chunk_id in ids if chunk_id not in known]
         if not rest:
             return known, []
+        if self._behind is not None and self._behind.waits_for(scope, fingerprint, rest):
+            self._behind.flush(scope)  # else they would be encoded twice
         with span("store", what="tensors", wanted=len(rest)) as outcome:
             read, degraded = _read(self._store, fingerprint, scope, rest)
             outcome["found"] = len(read)
@@ -157,6 +181,7 @@ class Tensors:
             try:
                 self._store.put_many(scope, fingerprint, data)
             except StoreError as error:
+                self._lately.not_stored(scope, fingerprint, data)
                 return [f"visual tokens were not cached: {error}"]
         return []
 
@@ -167,23 +192,6 @@ class Tensors:
 def recollect(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> Recollection:
     """`Tensors.recollect` out of ``store`` itself."""
     return Tensors(store).recollect(engine, scope, chunks)
-
-
-def reseal(store: Store, engine: Engine, scope: Scope, chunks: Sequence[Chunk]) -> int:
-    """Seal the log of ``scope``, and the visual tokens of ``chunks``, under the newest key.
-
-    Returns how many messages were under an older one. Raises ``InvalidInputError`` for a store
-    without keys.
-    """
-    if not isinstance(store, SealedStore):
-        raise InvalidInputError(
-            f"{store.describe()} was opened without keys: there is nothing to seal with"
-        )
-    ids = list(dict.fromkeys(chunk.id for chunk in chunks))
-    older = store.reseal(scope)
-    for start in range(0, len(ids), _PREPARED):
-        store.reseal_tensors(scope, engine.spec.fingerprint, ids[start : start + _PREPARED])
-    return older
 
 
 def _encoded(engine: Engine, chunks: Sequence[Chunk]) -> list[VisualTokens]:

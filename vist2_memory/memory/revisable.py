@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from vist2_memory.errors import (
     AnswerNotLoggedError,
@@ -21,6 +21,7 @@ from vist2_memory.errors import (
 )
 from vist2_memory.memory.context import assemble, check_answers, check_pinned, generated
 from vist2_memory.memory.log import SessionLog
+from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.revisions import Made, last_question, place_of, turn_at
 from vist2_memory.memory.search import Found, find
 from vist2_memory.memory.streams import from_thread
@@ -39,7 +40,6 @@ from vist2_memory.types import (
 )
 
 if TYPE_CHECKING:
-    from vist2_memory.memory.collection import Collection
     from vist2_memory.memory.memory import VisualMemory
     from vist2_memory.memory.session import Session
 
@@ -122,24 +122,25 @@ class Revisable:
         return removed
 
     def regenerate(
-        self, *, include: Sequence[Collection] = (), params: GenerationParams | None = None
+        self, *, params: GenerationParams | None = None, **options: Unpack[ReadingOptions]
     ) -> Finished:
         """Answer the last question again, in place of its answer. See `regenerate_stream`."""
-        *_, last = self.regenerate_stream(include=include, params=params)
+        *_, last = self.regenerate_stream(params=params, **options)
         assert isinstance(last, Finished)
         return last
 
     def regenerate_stream(
-        self, *, include: Sequence[Collection] = (), params: GenerationParams | None = None
+        self, *, params: GenerationParams | None = None, **options: Unpack[ReadingOptions]
     ) -> Iterator[GenerationEvent]:
         """Like :meth:`regenerate`, as events.
 
         The old answer, with the calls of tools that led to it, is replaced when the new one is
-        complete: where generation fails or is closed early, it stays. Raises ``InvalidInputError``
-        where nobody asked anything.
+        complete: where generation fails or is closed early, it stays. ``options`` say what is read,
+        see :meth:`Session.stream`. Raises ``InvalidInputError`` where nobody asked anything.
         """
-        options = params or GenerationParams()
-        check_answers(self._memory.engine, options)
+        params = params or GenerationParams()
+        check_answers(self._memory.engine, params)
+        read = reading(options, self._memory.selection)
         with self._log.lock:
             messages = self._log.refresh().messages
             question = last_question(messages)
@@ -147,10 +148,10 @@ class Revisable:
             raise InvalidInputError(
                 f"session {self.scope.name!r} has no question that could be answered again"
             )
-        return self._answer_again(messages[question].id, include, options)
+        return self._answer_again(messages[question].id, read, params)
 
     def _answer_again(
-        self, id: str, include: Sequence[Collection], params: GenerationParams
+        self, id: str, read: Reading, params: GenerationParams
     ) -> Iterator[GenerationEvent]:
         tensors, engine = self._memory.tensors, self._memory.engine
         with self._log.lock:
@@ -159,7 +160,7 @@ class Revisable:
             at = place_of(messages, id, self.scope.name)
             question, old = messages[at], [p for p in turn_at(messages, at) if p > at]
             before = state.of(messages[: old[0] if old else len(messages)])
-            assembled = assemble(tensors, engine, self.scope, before, include, params)
+            assembled = assemble(tensors, engine, self.scope, before, read, params)
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ from vist2_memory.memory.delivery import Delivery, Room, deliver
 from vist2_memory.memory.exports import write_export
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.mirror import Mirror
-from vist2_memory.memory.recollection import reseal
+from vist2_memory.memory.reading import ReadingOptions, reading
 from vist2_memory.memory.revisable import Revisable
-from vist2_memory.memory.validation import check_role, check_said
+from vist2_memory.memory.validation import check_payload, check_role, check_said
+from vist2_memory.selection import Policy
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.transcript import written
 from vist2_memory.types import Chunk, Message
@@ -100,17 +102,32 @@ class Session(Answering, Mirror, Revisable):
             self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
+    def record(self, messages: Sequence[Message]) -> None:
+        """Store messages verbatim, all or none, and leave it to their first reader to cut them.
+
+        No model is loaded, and nothing encoded. Each message has an id of its own; what is there
+        already is not stored twice. Raises ``InvalidMessageError``, ``ConflictError`` for an id
+        that is there with another message, and ``StoreError`` when the store did not take them;
+        nothing is stored then.
+        """
+        if entries := _recorded(messages):
+            self._log.settle()
+            self._memory.store.append(self.scope, entries)
+
     def deliver(
         self,
         *,
         upto: int | None = None,
         include: Sequence[Collection] = (),
         room: Room | None = None,
+        selection: Policy | str | None = None,
+        pins: Iterable[str] = (),
     ) -> Delivery:
         """The memory as pages and text for a hosted model; nothing is generated or stored.
 
         ``upto``: the first so many messages only. ``include`` puts documents before the
-        conversation, ``room`` limits what is sent. Raises ``ModelError`` when the memory was not
+        conversation, ``room`` limits what is sent; where not all fits, ``selection`` and ``pins``
+        say what is, see :class:`ReadingOptions`. Raises ``ModelError`` when the memory was not
         opened with ``pages:`` and a provider.
         """
         engine = self._memory.engine
@@ -119,12 +136,12 @@ class Session(Answering, Mirror, Revisable):
                 f"the memory was opened with the model {engine.spec.model!r}, which reads it "
                 "itself: open it with model='pages:openai' to have pages for a hosted model"
             )
-        books = {books.scope: books for books in include}.values()
-        shelf = [chunk for collection in books for chunk in collection.chunks()]
+        options: ReadingOptions = {"include": include, "selection": selection, "pins": pins}
+        read = reading(options, self._memory.selection)
         with self._log.lock:
             state = self._log.refresh()
             before = state if upto is None else state.until(upto)
-            return deliver(engine, before, shelf, room or Room())
+            return deliver(engine, self.scope, before, read, room or Room())
 
     def delete(self) -> Deleted:
         """Delete the session, log, tensors and what the outbox has of it; in counts."""
@@ -138,7 +155,7 @@ class Session(Answering, Mirror, Revisable):
         another writer was there meanwhile: nothing is changed then, try again.
         """
         with self._log.lock:
-            return reseal(self._memory.store, self._memory.engine, self.scope, self.chunks())
+            return self._memory.tensors.reseal(self._memory.engine, self.scope, self.chunks())
 
     def export(self, path: Path | str, *, tensors: bool = False) -> int:
         """Write the session to ``path`` as JSON lines, a header and then the messages; their count.
@@ -149,7 +166,7 @@ class Session(Answering, Mirror, Revisable):
         messages = self.messages()
         exported = None
         if tensors:
-            self._memory.flush()
+            self._memory.tensors.flush(self.scope)
             fingerprint = self._memory.engine.spec.fingerprint
             ids = sorted({chunk.id for chunk in self.chunks()})
             data = read_good(self._memory.store, self.scope, fingerprint, ids)
@@ -162,6 +179,13 @@ class Session(Answering, Mirror, Revisable):
     async def aadd(self, role: str, text: str, **options: Any) -> Message:
         """:meth:`add`, without blocking the event loop."""
         return await asyncio.to_thread(self.add, role, text, **options)
+
+    async def arecord(self, messages: Sequence[Message]) -> None:
+        """:meth:`record`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            await asyncio.to_thread(self.record, messages)
+        elif entries := _recorded(messages):
+            await self._memory.async_store.append(self.scope, entries)
 
     async def adeliver(self, **options: Any) -> Delivery:
         """:meth:`deliver`, without blocking the event loop."""
@@ -205,3 +229,12 @@ class Session(Answering, Mirror, Revisable):
         if message.role == "system":
             pinned = self._log.refresh().pinned + written(message)
             check_pinned(self._memory.engine, self.id, pinned)
+
+
+def _recorded(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` as they are stored: checked, with a time, and without cuts."""
+    now = time.time()
+    for message in messages:
+        check_role(check_said(message).role)
+        check_payload(message.payload)
+    return [replace(m, time=m.time or now, cuts=(), layout="") for m in messages]

@@ -6,12 +6,16 @@ no model. System messages are pinned and stand outside the flow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from vist2_memory.text.chunking import Chunker, chunk_id
 from vist2_memory.text.transcript import MARKS, speaker, written
 from vist2_memory.types import Chunk, Message, Role
+
+_MARK = re.compile(f"[{''.join(MARKS.values())}]")
 
 
 @dataclass
@@ -92,6 +96,35 @@ class Transcript:
         trial._cut_at_all(ends)
         trial._cut_full()
         return tuple(chunk.start + len(chunk.text) for chunk in trial.chunks)
+
+    def chunks_of(self, ids: Collection[str]) -> list[int]:
+        """The places of the chunks in which something of the messages ``ids`` stands, in order."""
+        starts = [chunk.start for chunk in self.chunks]
+        ends = [chunk.start + len(chunk.text) for chunk in self.chunks]
+        found: set[int] = set()
+        for message, start, end in self._flow():
+            if message.id in ids:
+                found.update(range(bisect_right(ends, start), bisect_left(starts, end)))
+        return sorted(found)
+
+    def messages_in(self, chunks: Iterable[Chunk]) -> list[str]:
+        """The ids of the messages of which something stands in ``chunks``, in order.
+
+        Messages without an id are passed over.
+        """
+        flow = self._flow()
+        starts = [start for _, start, _ in flow]
+        found: set[int] = set()
+        for chunk in chunks:
+            first = bisect_right(starts, chunk.start) - 1
+            found.update(range(first, bisect_left(starts, chunk.start + len(chunk.text))))
+        return [id for place in sorted(found) if (id := flow[place][0].id)]
+
+    def _flow(self) -> list[tuple[Message, int, int]]:
+        """The messages that stand in the text, each with its (start, end) there."""
+        starts = [mark.start() for mark in _MARK.finditer(self.text)]
+        messages = [message for message in self.messages if message.role != "system"]
+        return list(zip(messages, starts, [*starts[1:], len(self.text)], strict=True))
 
     def prompt(self) -> str:
         """The tail with the mark of the assistant, who is to speak."""

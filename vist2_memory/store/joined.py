@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
+from vist2_memory.errors import ConflictError
 from vist2_memory.store.base import (
     Deleted,
     Kind,
@@ -20,6 +21,7 @@ from vist2_memory.store.base import (
     Store,
     StoreUsage,
 )
+from vist2_memory.store.records import moved_on, rewritten
 from vist2_memory.types import Message
 
 
@@ -90,19 +92,41 @@ class JoinedStore(Store):
     ) -> Deleted:
         """Tensors first: where their store is away, all is still there and can be deleted again.
 
-        And once more at the end, for what others wrote until the log was gone. Only the log knows
-        whether it is as it was seen, so with ``expected`` or ``revision`` it goes first.
+        And once more at the end, for what others wrote until the log was gone. A log that is not as
+        it was seen keeps its tensors, unless it is written to in this very moment: then they are
+        gone, and encoded again.
         """
-        if expected is None and revision is None:
-            gone = [store.delete(scope) for store in (self.tensors, self.log, self.tensors)]
-        else:
-            log = self.log.delete(scope, expected=expected, revision=revision)
-            gone = [log, self.tensors.delete(scope)]
+        self._check_as_seen(scope, expected, revision)
+        gone = [
+            self._delete_tensors(scope),
+            self.log.delete(scope, expected=expected, revision=revision),
+            self._delete_tensors(scope),
+        ]
         return Deleted(
             messages=sum(part.messages for part in gone),
             chunks=sum(part.chunks for part in gone),
             tensors=sum(part.tensors for part in gone),
         )
+
+    def _delete_tensors(self, scope: Scope) -> Deleted:
+        """Whatever is there of the scope but a log: one that lies there too is not ours."""
+        try:
+            return self.tensors.delete(scope, expected=0)
+        except ConflictError:
+            ids = self.tensors.tensor_ids(scope)
+        gone = sum(self.tensors.drop_many(scope, of, names) for of, names in ids.items())
+        return Deleted(chunks=len({name for names in ids.values() for name in names}), tensors=gone)
+
+    def _check_as_seen(self, scope: Scope, expected: int | None, revision: int | None) -> None:
+        """Raise `ConflictError` for a log of another length or at another revision."""
+        if expected is None and revision is None:
+            return
+        count = self.log.count(scope)
+        found = self.log.snapshot(scope, after=count).revision
+        if expected is not None and expected != count:
+            raise ConflictError(moved_on(scope, expected, count))
+        if revision is not None and revision != found:
+            raise ConflictError(rewritten(scope, count, revision, found))
 
     def close(self) -> None:
         with contextlib.closing(self.tensors):

@@ -33,6 +33,8 @@ OFF = "none"
 """What ``VIST2_OUTBOX`` is set to where no answer may be kept on this machine."""
 
 _BUSY_TIMEOUT = 10.0
+_TICK_NS = 3 * 10**9
+"""Longer than two writes may lie apart and get one time of a file system."""
 _SCHEMA = """
 CREATE TABLE answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, store TEXT NOT NULL, scope TEXT NOT NULL,
@@ -129,6 +131,23 @@ class Outbox:
             if connection is None:
                 return []
             return [_kept(row) for row in connection.execute(query + " ORDER BY number", wanted)]
+
+    def stamp(self) -> tuple[object, object] | None:
+        """What differs once anybody has written to the outbox since; far cheaper than `entries`.
+
+        None while the newest write is so young that another could not be told from it.
+        """
+        stamps: list[tuple[int, int, int] | None] = []
+        for path in (self.path, f"{self.path}-wal"):
+            try:
+                found = os.stat(path)
+            except OSError:  # so nothing of ours
+                stamps.append(None)
+                continue
+            if time.time_ns() - found.st_mtime_ns < _TICK_NS:
+                return None
+            stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+        return stamps[0], stamps[1]
 
     def set_aside(self, number: int, why: str) -> None:
         """Note why this one cannot be logged; it is kept until somebody discards it."""

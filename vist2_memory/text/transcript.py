@@ -81,11 +81,23 @@ def read(transcript: str) -> Iterator[tuple[Role, str]]:
 
     Raises ``ValueError`` when the text does not begin with a role mark.
     """
+    for role, content in _split(transcript):
+        yield role, unescape(content)
+
+
+def read_calls(transcript: str) -> Iterator[tuple[Role, str, tuple[str, ...]]]:
+    """Like :func:`read`, with the text of the calls of each message apart from its own."""
+    for role, content in _split(transcript):
+        text, *calls = map(unescape, content.split(CALL))
+        yield role, text, tuple(calls)
+
+
+def _split(transcript: str) -> Iterator[tuple[Role, str]]:
     before, *parts = _SPLIT.split(transcript)
     if before:
         raise ValueError(f"a transcript begins with the mark of a role, not with {before[:20]!r}")
     for mark, content in zip(parts[::2], parts[1::2], strict=True):
-        yield _ROLES[mark], unescape(content)
+        yield _ROLES[mark], content
 
 
 def opened(tail: str, speaks: Role) -> tuple[str, bool]:

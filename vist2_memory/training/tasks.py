@@ -5,21 +5,19 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from vist2_memory.errors import InvalidInputError
-from vist2_memory.memory.validation import check_role
 from vist2_memory.model.tokenizer import Vist2Tokenizer
-from vist2_memory.sketch.font import GlyphAtlas
-from vist2_memory.text.chunking import Chunker
-from vist2_memory.text.transcript import END, MARKS, READ, escape, write, write_message
+from vist2_memory.text.transcript import END, MARKS, READ, escape, write
 from vist2_memory.training.batches import Block, Sample
-from vist2_memory.training.data import Passages
-from vist2_memory.training.dialogues import Dialogue, converse
+from vist2_memory.training.calls import draw_scene, pinned, sample
+from vist2_memory.training.dialogues import converse
+from vist2_memory.training.materials import PINNED_PROMPTS, Materials, write_turns
 from vist2_memory.training.synthetic import Conversation, Question, generate
-from vist2_memory.training.unfamiliar import unfamiliar
+from vist2_memory.training.synthetic.functions_talk import make_format, make_scene
+from vist2_memory.training.synthetic.values import Draw
 
 SNIPPET = (4, 12)
 """Tokens that are given when the model is to find a place in memory and read on from there."""
@@ -29,65 +27,6 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 TURNS, MOST_TURNS = 3, 12
 """Chunks that are read out one after another, and in all, of one memory."""
 _WORD = re.compile(r" \w{4,}\b")
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What tasks draw on."""
-
-    prose: Passages
-    dialogues: Passages
-    tokenizer: Vist2Tokenizer
-    chunker: Chunker
-    atlas: GlyphAtlas
-    talks: Sequence[Dialogue] = ()
-    """Real dialogues with slot values to ask about."""
-
-    def cut_to(self, chunk_tokens: int) -> Materials:
-        """The same, cut into chunks of ``chunk_tokens`` tokens."""
-        if chunk_tokens == self.chunker.chunk_tokens:
-            return self
-        chunker = Chunker(self.tokenizer, chunk_tokens, self.chunker.fits)
-        return replace(self, chunker=chunker)
-
-    def chunks(self, rng: random.Random, count: int) -> list[str]:
-        """``count`` consecutive chunks of prose."""
-        while True:
-            text = escape(self.prose.draw(rng, count * self.chunker.chunk_tokens * 6))
-            found: list[str] = []
-            start = 0
-            while len(found) < count and (chunk := self.chunker.first(text, start)) is not None:
-                found.append(chunk.text)
-                start += len(chunk.text)
-            if len(found) == count:
-                return found
-
-    def filler(self, rng: random.Random) -> str:
-        """A passage for somebody to quote in a conversation."""
-        source = self.dialogues if rng.random() < 0.4 else self.prose
-        return source.paragraph(rng, rng.randint(100, 400))
-
-    def unfamiliar(self, rng: random.Random) -> str:
-        """A chunk of what prose lacks: words that are none, numbers, symbols, rare characters."""
-        prose = escape(self.prose.draw(rng, self.chunker.chunk_tokens * 6))
-        while True:
-            chunk = self.chunker.first(unfamiliar(rng, prose, self._rare))
-            if chunk is not None:
-                return chunk.text
-
-    @cached_property
-    def _rare(self) -> list[str]:
-        return [chr(code) for code in range(0xA0, 0x180) if self.atlas.has(chr(code))]
-
-    def talk(self, rng: random.Random, count: int) -> list[str]:
-        """``count`` consecutive chunks of a synthetic conversation."""
-        while True:
-            characters = max(300, int((count + 1) * self.chunker.chunk_tokens * 4.5))
-            facts = max(1, int(characters / rng.uniform(70, 200)))
-            made = generate(rng, characters=characters, split="train", facts=facts)
-            found = [chunk.text for chunk in self.chunker.cut(write_turns(made.messages))]
-            if len(found) >= count:
-                return found[-count:]
 
 
 Task = Callable[[Materials, random.Random, int], Sample]
@@ -181,14 +120,6 @@ def continue_text(materials: Materials, rng: random.Random, chunks: int) -> Samp
     return Sample(texts[:-1], blocks)
 
 
-PINNED_PROMPTS = (
-    "You are a helpful assistant.",
-    "Answer from memory. Say so when you don't know.",
-    "You are a friendly assistant who remembers what was said. Keep your answers short.",
-    "The user and you have known each other for years.",
-)
-
-
 def recall(materials: Materials, rng: random.Random, chunks: int, plain: float = 0.0) -> Sample:
     """Answer questions about a synthetic conversation that lies in memory.
 
@@ -245,11 +176,6 @@ def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> S
     raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
-def write_turns(messages: Iterable[tuple[str, str]]) -> str:
-    """The transcript of messages whose roles are known to be a chat's."""
-    return "".join(write_message(check_role(role), text) for role, text in messages)
-
-
 def _questions(
     tokenizer: Vist2Tokenizer, before: list[int], questions: list[Question], after: int
 ) -> Block:
@@ -268,7 +194,30 @@ def _questions(
     return Block(after, ids + mark, [*weights, 1.0])
 
 
+RECALL_SHARE = 0.08
+"""Of the samples of ``calls``, those that ask for what lies in memory, with functions at hand."""
+MOST_CHUNKS = 8
+"""Chunks of memory before a conversation with functions at the most: what counts is its text."""
+
+
+def calls(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Call the function that a message asks for, or none; go on from what it gives."""
+    chunks, draw = min(chunks, MOST_CHUNKS), Draw(rng, "train")
+    if rng.random() < RECALL_SHARE:
+        told = pinned(materials, rng, make_scene(draw, 0))
+        return replace(recall(materials, rng, chunks), pinned=told)
+    return sample(materials, rng, chunks, draw_scene(materials, draw, rng.randint(3, 6)))
+
+
+def formats(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer in JSON as a schema asks, with the values that a message gives."""
+    scene = make_format(Draw(rng, "train"), rng.randint(3, 6))
+    return sample(materials, rng, min(chunks, MOST_CHUNKS), scene)
+
+
 TASKS: dict[str, Task] = {
+    "calls": calls,
+    "formats": formats,
     "read": read,
     "recite": recite,
     "ocr": ocr,

@@ -13,19 +13,23 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vist2_memory import verbatim
+from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.catalog import read_config
-from vist2_memory.engine.decoding import AnswerText
+from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.loading import find_device, weights_digest
-from vist2_memory.engine.sampling import Picker
+from vist2_memory.engine.sampling import Picker, logprob_of
+from vist2_memory.engine.steering import steer
+from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.engine.vlm.cache import PageCache
+from vist2_memory.engine.vlm.calls import told
 from vist2_memory.engine.vlm.chat import ChatTemplate, Item
 from vist2_memory.engine.vlm.families import find_family
 from vist2_memory.engine.vlm.loading import load_parts, model_name
@@ -44,7 +48,6 @@ from vist2_memory.types import (
     FinishReason,
     GenerationEvent,
     GenerationParams,
-    TextDelta,
     Timing,
     Usage,
     VisualTokens,
@@ -135,6 +138,7 @@ class VLMEngine(Engine):
         steering = {*self.tokenizer.special_ids, self.family.image_token_id}
         never = {*steering, *unknown} - self._stop_ids
         self._never = torch.tensor(sorted(never), device=on)
+        self._unknown = torch.tensor([*unknown], dtype=torch.long, device=on)
         self._positions = positions
         self._cost = lru_cache(maxsize=_COSTS)(self._cost_of)
 
@@ -161,8 +165,17 @@ class VLMEngine(Engine):
         drawn = self.renderer.geometry.page_height(len(self.renderer.lines(text)))
         return self.family.visual_tokens(self.family.height(drawn))
 
-    def items(self, context: Context) -> list[Item]:
-        """What the model reads of ``context``: text tokens, and pages in their places."""
+    def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
+        """See :meth:`Engine.text_tokens`; what the chat template writes is counted too."""
+        return len(self.items(Context(pinned, (), tail), params))
+
+    def check(self, params: GenerationParams) -> None:
+        """See :meth:`Engine.check`."""
+        steer(params, self._template.form, self._vocabulary)
+
+    def items(self, context: Context, params: GenerationParams | None = None) -> list[Item]:
+        """What the model reads of ``context`` and of the tools and schema of ``params``: text
+        tokens, and pages in their places."""
         visual, sources = context.visual, [chunk.text for chunk in context.sources]
         for tokens in visual:
             if tokens.fingerprint != self.spec.fingerprint:
@@ -172,38 +185,47 @@ class VLMEngine(Engine):
                 )
         strings = [self._strings(text) for text in sources] if self._verbatim_tokens else []
         note = verbatim.note(strings, self._verbatim_tokens, self.chunker.count) if strings else ""
-        said, answer = turns(context.pinned, len(visual), note, context.tail, context.speaks)
-        return self._template.items(said, visual, answer)
+        asked = params or GenerationParams()
+        tools = asked.tools if self._template.tells(asked.tools) else ()
+        pinned = context.pinned + told(asked, template_tells=bool(tools))
+        said, answer = turns(pinned, len(visual), note, context.tail, context.speaks)
+        return self._template.items(said, visual, answer, tools)
 
     def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
         """See :meth:`Engine.generate`."""
         started = time.perf_counter()
-        items = self.items(context)
+        steering = steer(params, self._template.form, self._vocabulary)
+        items = self.items(context, params)
         prompt_text = sum(isinstance(item, int) for item in items)
         if prompt_text > self.spec.max_text_tokens:
             raise ContextOverflowError(
                 f"the text that must stay text has {prompt_text} tokens, the model reads "
-                f"{self.spec.max_text_tokens}: shorten the system prompt or the question"
+                f"{self.spec.max_text_tokens}: shorten the system prompt, the tools or the question"
             )
         cache = PageCache(self.family)
-        answer = AnswerText(self.tokenizer, params.stop)
-        pick = Picker(params, self._never)
+        answer = Answer(self.tokenizer, params, self._template.form)
+        pick = Picker(params, self._never if steering is None else self._unknown)
+        choose = Chooser(pick, steering, ahead=params.logprobs is None)
         now, written = context, 0  # the first ``written`` characters of the answer are in ``now``
         recent = self.chunker.count(context.tail)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
+        waiting: list[int] = []  # tokens that are decided but not run yet
         with span("prefill", pages=len(context.visual), text_tokens=prompt_text):
             logits = cache.become(items)
-        while new < params.max_tokens and len(cache) < self._positions:
-            token = pick(logits)
+        while new < params.max_tokens and len(cache) + len(waiting) < self._positions:
+            room = min(params.max_tokens - new, self._positions - len(cache) - len(waiting))
+            token = choose.next(logits, room)
             first_token_s = first_token_s or time.perf_counter() - started
             if token in self._stop_ids:
                 reason = "stop"
                 break
             new, recent = new + 1, recent + 1
-            if delta := answer.push(token):
-                yield TextDelta(delta)
+            waiting.append(token)
+            most = params.logprobs
+            known = None if most is None else logprob_of(logits, token, most, self.tokenizer)
+            yield from answer.push(token, known)
             if answer.stopped:
                 reason = "stop"
                 break
@@ -219,14 +241,15 @@ class VLMEngine(Engine):
                         sources=(*now.sources, chunk),
                         speaks=speaker(chunk.text) or now.speaks,
                     )
-                    logits, folds = cache.become(self.items(now)), folds + 1
-                    recent = self.chunker.count(now.tail)
+                    logits, folds = cache.become(self.items(now, params)), folds + 1
+                    recent, waiting = self.chunker.count(now.tail), []
                     yield ChunkFolded(chunk, visual)
                     continue
                 recent = self.chunker.count(tail)  # fewer, when written down, than were generated
-            logits = cache.append([token])
-        if delta := answer.flush():
-            yield TextDelta(delta)
+            if not choose.decides(room - 1):
+                logits, waiting = cache.append(waiting), []
+        yield from answer.flush()
+        reason = finish_reason(reason, answer, params, choose.may_end)
         stood_for = sum(tokens.text_tokens for tokens in context.visual)
         yield Finished(
             text=answer.text,
@@ -240,7 +263,14 @@ class VLMEngine(Engine):
                 folds=folds,
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
+            calls=answer.calls,
         )
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        tokenizer = self.tokenizer
+        tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
+        return Vocabulary(tokens, tokenizer.controls, self._stop_ids, tokenizer.encode)
 
 
 def _check(

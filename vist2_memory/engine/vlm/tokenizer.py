@@ -68,6 +68,11 @@ class ChatTokenizer(Vist2Tokenizer):
         added = self.backend.get_added_tokens_decoder()
         return frozenset(int(i) for i, token in added.items() if token.special)
 
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """How the added tokens are written."""
+        return tuple(str(t.content) for t in self.backend.get_added_tokens_decoder().values())
+
     def _tokens(self, text: str) -> list[tuple[int, tuple[int, int]]]:
         encoding = self._plain.encode(text, add_special_tokens=False)
         out: list[tuple[int, tuple[int, int]]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from vist2_memory.text.transcript import LABELS, MARKS, opened, read
+from vist2_memory.text.transcript import LABELS, MARKS, opened, read, read_calls
 from vist2_memory.types import Role
 
 ChatRole: TypeAlias = Literal["system", "user", "assistant"]
@@ -20,15 +20,17 @@ PAGES_END = f"The pages end here. {GOES_ON}\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a chat. The pages, if any, stand between ``before`` and ``text``."""
+    """One turn of a chat. The pages, if any, stand between ``before`` and ``text``, the calls of
+    tools after it."""
 
     role: ChatRole
     text: str
     pages: int = 0
     before: str = ""
+    calls: tuple[str, ...] = ()
 
 
-def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[list[Turn], str]:
+def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[list[Turn], Turn]:
     """The chat up to the answer, and the beginning of the answer.
 
     ``pages`` of memory and the ``note`` beside them open the first turn of the user. ``tail`` may
@@ -37,24 +39,29 @@ def turns(pinned: str, pages: int, note: str, tail: str, speaks: Role) -> tuple[
     out: list[Turn] = []
     if pinned:
         out.append(Turn("system", "\n\n".join(text for _, text in read(pinned))))
-    said = list(read(opened(tail, speaks)[0]))
-    answer = said.pop()[1] if said[-1][0] == "assistant" else ""
+    said = list(read_calls(opened(tail, speaks)[0]))
+    _, begun, calls = said.pop() if said[-1][0] == "assistant" else ("assistant", "", ())
     if pages:
         beside = f"\n{note}\n" if note else "\n"
         out.append(Turn("user", beside + PAGES_END, pages, PAGES_FOLLOW))
-    for role, text in said:
-        turn = _as_turn(role, text)
+    for message in said:
+        turn = _as_turn(*message)
         last = out[-1] if out else None
         if last is not None and last.role == turn.role:
-            gap = "" if last.text.endswith("\n\n") else "\n\n"
-            out[-1] = replace(last, text=last.text + gap + turn.text)
+            out[-1] = _joined(last, turn)
         elif turn.role == "assistant" and (last is None or last.role == "system"):
             out += [Turn("user", GOES_ON), turn]  # templates want a user to begin
         else:
             out.append(turn)
     if not out or out[-1].role != "user":
         out.append(Turn("user", GOES_ON))
-    return [_without_gap(turn) for turn in out], answer
+    return [_without_gap(turn) for turn in out], Turn("assistant", begun, calls=calls)
+
+
+def _joined(turn: Turn, more: Turn) -> Turn:
+    """Two turns of one role as one: templates want roles to alternate."""
+    gap = "" if turn.text.endswith("\n\n") or not (turn.text and more.text) else "\n\n"
+    return replace(turn, text=turn.text + gap + more.text, calls=turn.calls + more.calls)
 
 
 def _without_gap(turn: Turn) -> Turn:
@@ -63,7 +70,7 @@ def _without_gap(turn: Turn) -> Turn:
     return replace(turn, text=text)
 
 
-def _as_turn(role: Role, text: str) -> Turn:
+def _as_turn(role: Role, text: str, calls: tuple[str, ...]) -> Turn:
     if role == "user" or role == "assistant":
-        return Turn(role, text)
+        return Turn(role, text, calls=calls)
     return Turn("user", LABELS[MARKS[role]] + text)

@@ -1,7 +1,4 @@
-"""Which chunks enter the context when the budget of visual tokens is short.
-
-Knows only what each chunk costs.
-"""
+"""How far a budget goes; knows only what each chunk costs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,18 @@
+"""Fixtures of a chat model on a scripted engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from langchain_vist2 import ChatVIST2
+from tests.support.scripted import Scripted
+
+
+@pytest.fixture
+def engine() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def llm(engine: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=engine, store="memory://", session_id="s")
