@@ -1,8 +1,8 @@
 """Which selection keeps what a question asks for, where the history is longer than the budget.
 
-    python benchmarks/choose_chunks.py --data dialogues/sgd-test.jsonl.xz --answers
+    python benchmarks/choose_chunks.py --kinds dialogues --data dialogues/sgd-test.jsonl.xz
 
-For held-out synthetic conversations, and for histories of the dialogues in the file, it tells the
+For held-out synthetic conversations, or histories of the dialogues in the file, it tells the
 share of questions whose answer stands, whole, in chunks that each policy keeps. ``--answers`` has
 the bundled model answer too. What a fact was told in, and nothing else, is counted: a fact that was
 changed later is asked for in its newest form.
@@ -42,8 +42,9 @@ CHARACTERS_PER_TOKEN = 3.2
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, help="dialogues with slots, as .jsonl.xz")
+    parser.add_argument("--kinds", nargs="+", default=["synthetic"], help="synthetic, dialogues")
     parser.add_argument("--budget", type=int, default=256, help="visual tokens of history")
-    parser.add_argument("--times", type=int, nargs="+", default=[2, 4, 8, 16])
+    parser.add_argument("--times", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--conversations", type=int, default=40)
     parser.add_argument("--answers", action="store_true")
     parser.add_argument("--seed", type=int, default=12345)
@@ -53,7 +54,7 @@ def main() -> None:
     print(f"budget {given.budget} visual tokens; kept / answered right, in per cent")
     print("| history | times the budget | questions | " + " | ".join(POLICIES) + " |")
     print("|---|---|---|" + "---|" * len(POLICIES))
-    for kind in ("synthetic", "dialogues") if given.data else ("synthetic",):
+    for kind in given.kinds:
         for times in given.times:
             measure(engine, kind, times, given)
 

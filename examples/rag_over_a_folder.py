@@ -18,7 +18,7 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from langchain_vist2 import ChatVIST2, VisualDocuments
 
-BUDGET = 256
+BUDGET = 64
 """Visual tokens of documents that one question may read."""
 ROOMS = ("cellar", "kitchen", "library", "attic", "workshop", "greenhouse")
 HANDBOOK = {

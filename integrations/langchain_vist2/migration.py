@@ -1,7 +1,7 @@
-"""Histories that other classes of LangChain keep, taken into sessions.
+"""From LangChain's other ways to remember: histories, and threads that were summarized.
 
-Each conversation becomes the session of the same name, its messages equal to what LangChain reads
-there. Done again, as when an application wrote on meanwhile, only what is new is added.
+Each history becomes the session of the same name, its messages equal to what LangChain reads there.
+Done again, as when an application wrote on meanwhile, only what is new is added.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from langchain_core.messages import BaseMessage
 
 from vist2_memory import VisualMemory
 from vist2_memory.errors import InvalidInputError, StoreFormatError
@@ -56,6 +58,42 @@ def import_sql_histories(
         name: _import(memory, f"session {name!r} of {table}", name, messages)
         for name, messages in sessions.items()
     }
+
+
+def unsummarized_messages(states: Iterable[Any]) -> list[BaseMessage]:
+    """The whole conversation of a thread in which ``SummarizationMiddleware`` replaced a part.
+
+    ``states``: what ``agent.get_state_history(config)`` gives, newest first. A checkpointer keeps
+    the earlier states, and in them what was replaced. Summaries are left out, and so is what
+    was removed otherwise, or said in another branch of the thread.
+    """
+    whole: dict[str | None, BaseMessage] = {}
+    before: dict[str | None, BaseMessage] = {}
+    for state in reversed(_one_branch(states)):
+        now = {message.id: message for message in state.values.get("messages", ())}
+        if not any(_is_summary(message) and id not in before for id, message in now.items()):
+            for removed in before.keys() - now.keys():
+                whole.pop(removed, None)
+        whole |= now
+        before = now
+    return [message for message in whole.values() if not _is_summary(message)]
+
+
+def _one_branch(states: Iterable[Any]) -> list[Any]:
+    """The newest of ``states`` and those that led to it, newest first."""
+    branch: list[Any] = []
+    for state in states:
+        if not branch or _checkpoint(branch[-1].parent_config) == _checkpoint(state.config):
+            branch.append(state)
+    return branch
+
+
+def _checkpoint(config: Mapping[str, Any] | None) -> Any:
+    return None if config is None else config["configurable"].get("checkpoint_id")
+
+
+def _is_summary(message: BaseMessage) -> bool:
+    return message.additional_kwargs.get("lc_source") == "summarization"
 
 
 def _import(memory: VisualMemory, where: str, name: str, written: Iterable[Any]) -> int:

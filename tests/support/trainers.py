@@ -11,8 +11,8 @@ from tests.support.tokenizers import PROSE, small_tokenizer
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.training.data import Passages
 from vist2_memory.training.devices import Execution
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.student import Student
-from vist2_memory.training.tasks import Materials
 from vist2_memory.training.trainer import Trainer
 
 

@@ -120,3 +120,12 @@ def test_garbage_is_collected(vist2: Run, url: str, tmp_path: Path) -> None:
         assert "no session 'no'" in vist2(command, "no", code=2).stderr
         assert "--all" in vist2(command, code=2).stderr
         assert "--all" in vist2(command, "a", "--all", code=2).stderr
+
+
+def test_tool_calls_are_shown(vist2: Run, tmp_path: Path) -> None:
+    said = {"name": "find", "arguments": '{"q": "Miso"}'}
+    call = {"role": "assistant", "content": "Wait.", "tool_calls": [{"id": "1", "function": said}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(call) + "\n")
+    vist2("import", tmp_path / "a.jsonl")
+    shown = vist2("show", "a").stdout
+    assert 'assistant: Wait.\n  Tool call: {"name": "find", "arguments": {"q": "Miso"}}' in shown

@@ -205,7 +205,7 @@ UNKEPT: dict[str, tuple[BaseMessage, str]] = {
     "too long": (ToolMessage("x" * 1_000_001, tool_call_id="c"), "longer than 1,000,000"),
     "an object": (ToolMessage("4", tool_call_id="c", artifact=object()), "builtins.object"),
     "content without text": (HumanMessage([{"no": "type"}]), "neither text nor a block"),
-    "a call's id with NUL": (AIMessage("", tool_calls=[{**CALL, "id": "\0"}]), "NUL"),
+    "a surrogate in a call": (AIMessage("", tool_calls=[{**CALL, "name": "\ud800"}]), "lone surr"),
 }  # fmt: skip
 
 

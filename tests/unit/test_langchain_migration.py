@@ -7,19 +7,30 @@ import runpy
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from langchain.agents import create_agent
+from langchain.agents.middleware import SummarizationMiddleware
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    RemoveMessage,
     message_to_dict,
     messages_from_dict,
 )
+from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import Vist2ChatMessageHistory
-from langchain_vist2.migration import import_redis_histories, import_sql_histories
+from langchain_vist2.migration import (
+    import_redis_histories,
+    import_sql_histories,
+    unsummarized_messages,
+)
 from tests.support.langchain_messages import ONE_OF_EACH
 from tests.support.memories import ROOT, plain
 from vist2_memory import ConflictError, InvalidInputError, StoreFormatError, VisualMemory
@@ -122,12 +133,63 @@ def test_a_table_of_sql_becomes_sessions() -> None:
     connection.close()
 
 
+# Threads that were summarized
+
+
+def agent(saver: InMemorySaver) -> Any:
+    return create_agent(
+        FakeListChatModel(responses=["Noted."]),
+        checkpointer=saver,
+        middleware=[
+            SummarizationMiddleware(
+                model=FakeListChatModel(responses=["A summary."]),
+                trigger=("messages", 6),
+                keep=("messages", 2),
+            )
+        ],
+    )
+
+
+def test_what_was_summarized_is_put_together_again() -> None:
+    made, config = agent(InMemorySaver()), {"configurable": {"thread_id": "t"}}
+    texts = [f"Fact {number}." for number in range(12)]
+    for text in texts:
+        made.invoke({"messages": [HumanMessage(text)]}, config)
+    left = made.get_state(config).values["messages"]
+    assert len(left) < 8
+    assert "A summary." in left[0].text
+    whole = unsummarized_messages(made.get_state_history(config))
+    assert [m.content for m in whole] == [said for text in texts for said in (text, "Noted.")]
+    assert unsummarized_messages([]) == []
+
+
+def test_what_was_removed_or_said_in_another_branch_stays_away() -> None:
+    made, config = agent(InMemorySaver()), {"configurable": {"thread_id": "t"}}
+    made.invoke({"messages": [HumanMessage("Keep this.", id="1")]}, config)
+    fork = made.get_state(config).config
+    made.invoke({"messages": [HumanMessage("Another way.", id="2")]}, config)
+    made.invoke({"messages": [HumanMessage("A secret.", id="3")]}, fork)
+    made.update_state(config, {"messages": [RemoveMessage("3")]})
+    for number in range(4):
+        made.invoke({"messages": [HumanMessage(f"Fact {number}.")]}, config)
+    whole = unsummarized_messages(made.get_state_history(config))
+    asked = [m.content for m in whole if isinstance(m, HumanMessage)]
+    assert asked == ["Keep this.", "Fact 0.", "Fact 1.", "Fact 2.", "Fact 3."]
+
+
+@pytest.mark.timeout(300)  # it loads the bundled model
 def test_the_example_runs(
-    redis_url: str, tmp_path: object, capsys: pytest.CaptureFixture[str]
+    redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    url = f"sqlite:///{tmp_path / 'memory.db'}"
+    given = [TALK[0], AIMessage("Noted.")]
     with redis.Redis.from_url(redis_url) as client:
-        push(client, "message_store:user-42", [TALK[0], AIMessage("Noted.")])
-        main = runpy.run_path(str(ROOT / "examples" / "migrating.py"))["main"]
-        main(redis_url, f"sqlite:///{tmp_path}/memory.db")
+        push(client, "message_store:user-42", given)
+        runpy.run_path(str(ROOT / "examples" / "migrating.py"))["main"](redis_url, url)
         client.delete("message_store:user-42")
-    assert "user-42: 2 new messages" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "user-42: 2 new messages, 2 in all" in out
+    assert "thread-1: 10 messages, the first 'My cat is called Miso.'" in out
+    with Vist2ChatMessageHistory("user-42", store=url) as history:
+        assert history.messages[:2] == given
+        assert len(history.messages) == 4

@@ -41,10 +41,9 @@ def alone(engine: Scripted) -> ChatVIST2:
 
 
 def test_invoke_and_stream(alone: ChatVIST2) -> None:
-    first, second = Tree(), Tree()
-    alone.invoke("One. " + LONG, config={"callbacks": [first]})
-    list(alone.stream("And two. " + LONG, config={"callbacks": [second]}))
-    for tree in (first, second):
+    for call in (alone.invoke, lambda *a, **k: list(alone.stream(*a, **k))):
+        tree = Tree()
+        call(f"{id(call)} {LONG}", config={"callbacks": [tree]})
         [run] = tree.roots
         assert names(run)[-1] == "generate"
         assert "encode" in names(run)

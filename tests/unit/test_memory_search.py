@@ -140,3 +140,11 @@ async def test_removing_and_searching_have_async_twins() -> None:
     books.add_documents(DOCUMENTS)
     [hit] = await books.asearch("harbour")
     assert (await books.aremove_document(hit.message.id)).text == DOCUMENTS[0]
+
+
+def test_what_a_tool_was_asked_for_is_found_too(memory: VisualMemory) -> None:
+    calls = [{"id": "c1", "text": '{"name": "weigh", "arguments": {"whom": "the black cat"}}'}]
+    memory.session("a").add("assistant", "Let me see the cat.", payload={"calls": calls})
+    assert found(memory, "black cat")[0] == (4, [])
+    assert found(memory, "cat weigh") == [(4, ["cat"])]
+    assert found(memory, "cat dog weigh") == []

@@ -25,9 +25,10 @@ from vist2_memory.training.dialogues import Dialogue
 from vist2_memory.training.evaluate import distance, evaluate_readback, evaluate_recall
 from vist2_memory.training.export import save_checkpoint, save_language_model
 from vist2_memory.training.forms import Sketches
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.spelling import SpelledEmbedding
 from vist2_memory.training.stages import RECIPES, Stage
-from vist2_memory.training.tasks import TASKS, Materials
+from vist2_memory.training.tasks import TASKS
 from vist2_memory.training.trainer import DivergedError, Student, Trainer
 
 TOKENIZER = small_tokenizer()

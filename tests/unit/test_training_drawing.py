@@ -16,10 +16,10 @@ from vist2_memory.errors import InvalidInputError
 from vist2_memory.training.data import Passages
 from vist2_memory.training.devices import Execution
 from vist2_memory.training.drawing import Drawer, Drawn
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.stages import Stage
 from vist2_memory.training.streaming import STREAMS, open_streams
 from vist2_memory.training.student import Student
-from vist2_memory.training.tasks import Materials
 from vist2_memory.training.trainer import Trainer
 
 # The loader finds many workers for a machine of one core.

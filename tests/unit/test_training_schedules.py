@@ -15,9 +15,10 @@ from tests.support.trainers import small_materials
 from vist2_memory.text.transcript import END, READ
 from vist2_memory.training.batches import Sample
 from vist2_memory.training.devices import Execution
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.stages import RECIPES, Stage
 from vist2_memory.training.student import Student
-from vist2_memory.training.tasks import TASKS, Materials, read
+from vist2_memory.training.tasks import TASKS, read
 from vist2_memory.training.trainer import Trainer
 
 

@@ -21,10 +21,10 @@ from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.training.data import Passages
 from vist2_memory.training.devices import Execution
 from vist2_memory.training.drawing import Drawer
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.metrics import Divergence, MetricsLog
 from vist2_memory.training.stages import PARTS, RECIPES, Stage
 from vist2_memory.training.student import Student, part_of
-from vist2_memory.training.tasks import Materials
 from vist2_memory.training.trainer import DivergedError, Trainer
 
 WIDE = SketchGeometry(columns=32, max_lines=8, cells_per_patch=2, patches_per_strip=4)

@@ -28,6 +28,7 @@ from vist2_memory.cli.common import (
 )
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import Collection, Session, VisualMemory
+from vist2_memory.text.transcript import CALL, LABELS
 from vist2_memory.types import Message
 
 app = typer.Typer(
@@ -210,7 +211,8 @@ def _show_messages(messages: Sequence[Message], long: bool) -> None:
     for message in messages:
         if long:
             show(f"[{message.id!r} {_day(message.time)}]")
-        show(f"{message.role}: {message.text}")
+        calls = [f"{LABELS[CALL]}{call.text}" for call in message.calls]
+        show("\n  ".join([f"{message.role}: {message.text}", *calls]))
 
 
 def _day(seconds: float) -> str:

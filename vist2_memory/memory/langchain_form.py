@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from vist2_memory.errors import InvalidMessageError
 from vist2_memory.memory.content import ROLES, Part, read_content, standing_in
+from vist2_memory.memory.validation import check_text
 from vist2_memory.types import Message, Role, ToolCall, calls_payload
 
 _KINDS: dict[Role, str] = {"system": "system", "user": "human", "assistant": "ai", "tool": "tool"}
@@ -168,9 +169,10 @@ def read_raw_calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[dict[
 def written_call(id: Any, name: Any, arguments: Any, place: int) -> ToolCall:
     """A call as an engine writes it; ``arguments`` that are a text stand as they are.
 
-    A call without an id is called by its ``place``. Raises ``InvalidMessageError``.
+    A call without an id that a log can hold is called by its ``place``. Raises
+    ``InvalidMessageError``.
     """
-    known = id if isinstance(id, str) and id.strip() else f"call_{place}"
+    known = id if _is_text(id) else f"call_{place}"
     if isinstance(arguments, Mapping):
         try:
             return ToolCall.of(known, name, arguments)
@@ -214,6 +216,14 @@ def _role(base: str, data: Mapping[str, Any]) -> tuple[Role, list[str]]:
         return ROLES[name], []
     told = {"chat": [f"a speaker of the role {name!r}"], "remove": ["an order to remove another"]}
     return _BASES[base], told.get(base, [])
+
+
+def _is_text(id: Any) -> TypeGuard[str]:
+    try:
+        check_text(id)
+    except InvalidMessageError:
+        return False
+    return True
 
 
 def _same(value: Any, other: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Finding words in what was said: plain comparison over the verbatim text, no index."""
+"""Finding words in what was said: plain comparison over text and tool calls, no index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Found:
     """A message in which something was found.
 
     ``spans`` are the (start, end) character offsets in ``message.text`` of each occurrence, in
-    order; they may overlap where one word that was looked for contains another.
+    order; they may overlap where one word that was looked for contains another. What occurs only in
+    the message's tool calls has none.
     """
 
     message: Message
@@ -39,11 +40,12 @@ def find(messages: Sequence[Message], text: str, limit: int) -> list[Found]:
     together: list[Found] = []
     apart: list[Found] = []
     for message in reversed(messages):
-        if spans := _spans([phrase], message.text):
-            together.append(Found(message, spans))
+        said = [message.text, *(call.text for call in message.calls)]
+        if any(map(phrase.search, said)):
+            together.append(Found(message, _spans([phrase], message.text)))
             if len(together) == limit:
                 break
-        elif len(apart) < limit and all(pattern.search(message.text) for pattern in patterns):
+        elif len(apart) < limit and all(any(map(of.search, said)) for of in patterns):
             apart.append(Found(message, _spans(patterns, message.text)))
     return (together + apart)[:limit]
 

@@ -124,7 +124,7 @@ class Transcript:
         """The messages that stand in the text, each with its (start, end) there."""
         starts = [mark.start() for mark in _MARK.finditer(self.text)]
         messages = [message for message in self.messages if message.role != "system"]
-        return list(zip(messages, starts, [*starts[1:], len(self.text)], strict=True))
+        return list(zip(messages, starts, [*starts, len(self.text)][1:], strict=True))
 
     def prompt(self) -> str:
         """The tail with the mark of the assistant, who is to speak."""

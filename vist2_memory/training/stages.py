@@ -179,6 +179,11 @@ _REREAD = {"read": 0.5, "recite": 0.35, "recall": 0.15}
 _RECALL = {"read": 0.2, "recite": 0.2, "recall_plain": 0.05, "recall": 0.4,
            "recall_dialogues": 0.15}  # fmt: skip
 _LENGTHEN = {"read": 0.2, "recite": 0.2, "recall": 0.42, "recall_dialogues": 0.18}
+_CALLS = {"calls": 0.5, "formats": 0.06, "recall": 0.18, "read": 0.1, "recite": 0.09,
+          "recall_dialogues": 0.07}  # fmt: skip
+_PRACTISE = {"calls": 0.42, "formats": 0.06, "recall": 0.2, "read": 0.14, "recite": 0.1,
+             "recall_dialogues": 0.08}  # fmt: skip
+_NEARLY_STILL = {"vision": 0.1, "rest": 0.3}
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
 _TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.4,
@@ -197,6 +202,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=6144, rates=_SETTLED),
         Stage("lengthen", _LENGTHEN, 620, (1, 80), 6e-4, decay=1, warmup=30, glyph_weight=0,
               tokens=6144, rates=_SETTLED | {"vision": 0.15}),
+        Stage("calls", _CALLS, 221, (1, 24), 8e-4, decay=0, warmup=20, glyph_weight=0,
+              tokens=5120, rates=_NEARLY_STILL),
+        Stage("practise", _PRACTISE, 270, (1, 40), 8e-4, decay=1, warmup=1, glyph_weight=0,
+              tokens=5120, rates=_NEARLY_STILL),
     ),
     "nano": (
         Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,
