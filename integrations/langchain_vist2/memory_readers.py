@@ -55,6 +55,9 @@ class ByMemory(Reader):
         """The engine of the memory."""
         return self.memory.engine
 
+    def longer(self, message: BaseMessage, text: str, limit: int) -> bool:
+        return self.engine.chunker.reaches(text, 0, limit + 1)  # reads no more than it must
+
     def mirrored(self, window: Window) -> tuple[Session, tuple[Collection, ...]]:
         """The session that holds what is older than ``window``, and the results that are stubs."""
         start, thread = window.start, self.call.thread

@@ -39,15 +39,17 @@ class Mark:
 
 def mark(message: BaseMessage, *, by_id: bool = True) -> Mark:
     """The mark of ``message``; without its id where ids are new in each run."""
-    said = [
+    calls = [[call["id"], call["name"], call["args"]] for call in _calls(message)]
+    content = message.content
+    said = (
         message.type,
         getattr(message, "role", None),
         message.name,
-        message.content,
-        [[call["id"], call["name"], call["args"]] for call in _calls(message)],
+        content if isinstance(content, str) else _json(content),
+        _json(calls) if calls else "",
         getattr(message, "tool_call_id", None),
-    ]
-    data = json.dumps(said, sort_keys=True, default=repr).encode("utf-8", "surrogatepass")
+    )
+    data = repr(said).encode("utf-8", "backslashreplace")
     return Mark(message.id if by_id else None, hashlib.blake2b(data, digest_size=16).hexdigest())
 
 
@@ -105,6 +107,10 @@ def _calls(message: BaseMessage) -> list[Any]:
     if not isinstance(message, AIMessage):
         return []
     return [*message.tool_calls, *message.invalid_tool_calls]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)
 
 
 def _storable(text: str) -> str:

@@ -86,7 +86,12 @@ class Reader(ABC):
         if not isinstance(message, ToolMessage) or message.name == EXPAND:
             return False
         limit = self.settings.result_tokens
-        return len(as_message(message).text.encode()) > limit and self.count([message]) > limit
+        text = as_message(message).text
+        return len(text.encode()) > limit and self.longer(message, text, limit)
+
+    def longer(self, message: BaseMessage, text: str, limit: int) -> bool:
+        """Whether ``message``, which says ``text``, has more than ``limit`` tokens."""
+        return self.count([message]) > limit
 
     def _triggered(self) -> bool:
         sizes = [in_tokens(size, "trigger", self.limit()) for size in self.settings.triggers]

@@ -78,22 +78,23 @@ def windows(
 ) -> Iterator[Window]:
     """What may be sent of ``messages``, in turn.
 
-    First the messages from each of ``starts`` on, then fewer groups down to the newest alone; its
-    results as stubs, the longest first; the newest question shortened; and that alone. Results that
-    are ``oversize`` are stubs from the beginning.
+    First the messages from each of ``starts`` on, then fewer groups down to the newest alone, which
+    comes before most of the memory; its results as stubs, the longest first; the newest question
+    shortened; and that alone. Results that are ``oversize`` are stubs from the beginning.
     """
-    large = {n for n, m in enumerate(messages) if isinstance(m, ToolMessage) and oversize(m)}
+    large = {n for n in range(min(starts), len(messages)) if oversize(messages[n])}
     asked = newest_question(messages)
-    later = [group.start for group in groups(messages) if starts and group.start > max(starts)]
-    window = Window(len(messages), asked)
+    later = [group.start for group in groups(messages) if group.start > max(starts)]
     for start in dict.fromkeys([*starts, *later]):
         question = asked if asked is not None and asked < start else None
         window = Window(start, question, frozenset(n for n in large if n >= start))
         yield window
+    window = replace(window, share=_LITTLE)
+    yield window
     for less in _less_of_the_results(messages, window):
         window = less
         yield window
-    yield from _shorter(messages, replace(window, share=_LITTLE))
+    yield from _shorter(messages, window)
     alone = Window(len(messages), asked, share=_LITTLE)
     yield alone
     yield from _shorter(messages, alone)
@@ -102,7 +103,7 @@ def windows(
 
 
 def _less_of_the_results(messages: Sequence[BaseMessage], window: Window) -> Iterator[Window]:
-    """``window`` with one result after the other as a stub, and at last with little memory."""
+    """``window`` with one result after the other as a stub."""
     sizes = {
         place: len(as_message(messages[place]).text)
         for place in range(window.start, len(messages))
@@ -113,7 +114,6 @@ def _less_of_the_results(messages: Sequence[BaseMessage], window: Window) -> Ite
             break
         window = replace(window, stubbed=window.stubbed | {place})
         yield window
-    yield replace(window, share=_LITTLE)
 
 
 def _shorter(messages: Sequence[BaseMessage], window: Window) -> Iterator[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -20,6 +21,7 @@ from vist2_memory.store.base import Snapshot
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
 from vist2_memory.types import (
+    Chunk,
     Context,
     Finished,
     GenerationEvent,
@@ -39,8 +41,12 @@ class AgentEngine(PlainEngine):
     ) -> None:
         super().__init__(**{"chunk_tokens": 32, **options})
         self.think = think
+        self._known_cost = lru_cache(maxsize=None)(self._renderer.visual_tokens)
         self.read: list[int] = []
         self.told: list[GenerationParams] = []
+
+    def cost(self, chunk: Chunk) -> int:
+        return self._known_cost(chunk.text)
 
     def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
         tools = write_message("system", write_tools(params.tools)) if params.tools else ""
