@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_vist2.chat_model import ChatVIST2
     from langchain_vist2.documents import VisualDocuments
+    from langchain_vist2.history import Vist2ChatMessageHistory
     from langchain_vist2.middleware import VisualMemoryMiddleware
     from langchain_vist2.reference import VisualContext
     from langchain_vist2.retriever import VisualRetriever
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ChatVIST2": "langchain_vist2.chat_model",
+    "Vist2ChatMessageHistory": "langchain_vist2.history",
     "VisualContext": "langchain_vist2.reference",
     "VisualDocuments": "langchain_vist2.documents",
     "VisualHistory": "langchain_vist2.visual_history",
@@ -28,6 +30,7 @@ _HOME = {
 
 __all__ = [
     "ChatVIST2",
+    "Vist2ChatMessageHistory",
     "VisualContext",
     "VisualDocuments",
     "VisualHistory",

@@ -23,6 +23,8 @@ class Answer:
         self._model, self._asked, self._entries = model, asked, entries
         self.session_id: str | None = None
         """The session that answers, if one does: the one that was asked, or a branch of it."""
+        self.turn = ""
+        """The turn of the answer in that session."""
 
     @property
     def engine(self) -> Engine:
@@ -55,7 +57,7 @@ class Answer:
                 with suppress(ConflictError):  # it was begun before
                     session.branch(name, at=at)
             session = self._model.memory.session(name)
-        self.session_id = session.id
+        self.session_id, self.turn = session.id, plan.turn
         for new in plan.added:
             session.add(new.entry.role, new.entry.text, **new.options)
         if plan.question is None:
@@ -81,7 +83,7 @@ class Answer:
                 with suppress(ConflictError):  # it was begun before
                     await session.abranch(name, at=at)
             session = self._model.memory.session(name)
-        self.session_id = session.id
+        self.session_id, self.turn = session.id, plan.turn
         for new in plan.added:
             await session.aadd(new.entry.role, new.entry.text, **new.options)
         if plan.question is None:

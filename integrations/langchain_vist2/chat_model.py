@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -165,7 +166,7 @@ class ChatVIST2(Traced, Opened):
             with watching(observer):
                 model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(model_name, answer.session_id)
+            reply = Reply(model_name, answer.session_id, answer.turn)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -178,7 +179,7 @@ class ChatVIST2(Traced, Opened):
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(answer.engine.spec.model, answer.session_id)
+                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):
@@ -189,10 +190,10 @@ class ChatVIST2(Traced, Opened):
 
     def _each_alone(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> list[Asked]:
         """A call for ``n`` answers as calls for one; each with a seed of its own."""
-        seed = self._asked(stop, kwargs).params.seed
-        n = self._asked(stop, kwargs).n
-        seeds = [None if seed is None else seed + number for number in range(n)]
-        return [self._asked(stop, {**kwargs, "n": 1, "seed": own}) for own in seeds]
+        call = self._asked(stop, kwargs)
+        seed = call.params.seed
+        seeds = [None if seed is None else seed + number for number in range(call.n)]
+        return [replace(call, n=1, params=replace(call.params, seed=own)) for own in seeds]
 
     # Tools and forms
 

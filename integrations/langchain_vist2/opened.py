@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,11 @@ class Opened(BaseChatModel):
 
     model: str | Engine | None = None
     """A bundled model's name, a checkpoint folder, or an engine; ``VIST2_MODEL`` if not given."""
-    store: str | SecretStr | Store | None = Field(default=None, repr=False)
+    store: str | SecretStr | Store | None = Field(
+        default_factory=lambda: os.environ.get("VIST2_STORE") or None,
+        repr=False,
+        validate_default=True,
+    )
     """Where sessions are kept, as a URL or an open store; ``VIST2_STORE`` if not given."""
     key: SecretStr | None = None
     """Signs what is stored, see ``VisualMemory.open``; ``VIST2_STORE_KEY`` if not given."""
@@ -109,7 +114,7 @@ class Opened(BaseChatModel):
         """
         own = self.model if isinstance(self.model, Engine) else self._engine
         if own is None and self.ratio is None:
-            if self.model is None or find_model(self.model).name == engine.spec.model:
+            if self.model is None or find_model(str(self.model)).name == engine.spec.model:
                 return
         elif (own or self.engine).spec.fingerprint == engine.spec.fingerprint:
             return

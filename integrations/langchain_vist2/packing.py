@@ -7,9 +7,10 @@ read can do nothing. Of what is written, ``{"$": kind, "value": ...}`` stands fo
 
 from __future__ import annotations
 
+import json
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,8 +25,8 @@ _KIND = "$"
 _Way = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 _WAYS: dict[type, _Way] = {
     tuple: (list, tuple),
-    set: (list, set),
-    frozenset: (list, frozenset),
+    set: (lambda value: _sorted(value), set),
+    frozenset: (lambda value: _sorted(value), frozenset),
     dict: (lambda value: [list(pair) for pair in value.items()], dict),
     bytes: (lambda value: b64encode(value).decode(), b64decode),
     str: (
@@ -100,6 +101,11 @@ def unpack(value: Any) -> Any:
         raise InvalidMessageError(
             f"{str(value)[:60]!r} is no value that was kept: {error}"
         ) from error
+
+
+def _sorted(values: Collection[Any]) -> list[Any]:
+    """``values`` in an order of their own, so that sets that are equal are packed alike."""
+    return sorted(values, key=lambda value: json.dumps(pack(value), sort_keys=True))
 
 
 def _is_unicode(text: str) -> bool:

@@ -24,10 +24,10 @@ from vist2_memory.types import (
 class Reply:
     """One answer: chunks for the pieces of its text and calls, and a last one with metadata."""
 
-    def __init__(self, model_name: str, session_id: str | None = None) -> None:
+    def __init__(self, model_name: str, session_id: str | None = None, turn: str = "") -> None:
         self._metadata: dict[str, Any] = {"model_provider": "vist2", "model_name": model_name}
         if session_id is not None:
-            self._metadata["session_id"] = session_id
+            self._metadata |= {"session_id": session_id, "turn": turn}
         self._told = 0
         self._calls: list[CallPieces] = []
         self._logprobs: list[TokenLogprob] = []

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import BaseModel
 
 from langchain_vist2.errors import InvalidInputError
 from vist2_memory.types import Tool
@@ -66,12 +67,19 @@ def chosen(choice: Any, names: Sequence[str]) -> str:
 
 def schema_of(schema: Schema) -> dict[str, Any]:
     """The JSON schema of a pydantic class, a TypedDict, a tool or a JSON schema."""
-    if isinstance(schema, dict) and schema.get("type", "function") != "function":
+    if isinstance(schema, dict) and not _is_tool(schema):
         return schema
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()  # may refer to itself, which a tool's may not
     try:
         return convert_to_json_schema(schema)
     except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{schema!r:.80} is no schema of an answer: {error}") from error
+
+
+def _is_tool(schema: Mapping[str, Any]) -> bool:
+    """Whether a dict is a function or a tool, as any provider writes it, and no JSON schema."""
+    return schema.get("type") == "function" or bool(schema.keys() & {"name", "toolSpec"})
 
 
 def schema_asked_for(response_format: Any) -> dict[str, Any] | None:

@@ -25,9 +25,9 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
 from langchain_vist2.continuation import Continuation, continuation
-from langchain_vist2.messages import to_entries, to_entry
+from langchain_vist2.messages import Entry, to_entries, to_entry
 from vist2_memory import Collection, Session
-from vist2_memory.errors import ModelError
+from vist2_memory.errors import InvalidMessageError, ModelError
 from vist2_memory.memory.delivery import Delivery, Room, Said
 
 PAGES = (
@@ -114,7 +114,7 @@ class VisualHistory(Runnable[Any, list[BaseMessage]]):
                 f"the model of session {self.session.id!r} answered nothing at all, not even an "
                 "empty message: the question is left unanswered"
             )
-        entry = to_entry(message_chunk_to_message(answer), media="keep")
+        entry = _kept(message_chunk_to_message(answer))
         messages = self.session.messages()
         turn = next(m.turn for m in reversed(messages) if m.role == "user")
         if entry.silent or messages[-1].role == "assistant":
@@ -152,6 +152,15 @@ def to_messages(delivery: Delivery, plan: Continuation | None = None) -> list[Ba
     if plan is not None and plan.again and recent and recent[-1].role == "assistant":
         recent.pop()
     return messages + [_message(said) for said in recent if said.text.strip()]
+
+
+def _kept(answer: BaseMessage) -> Entry:
+    """``answer`` with all that is beside its text, or without, where that cannot be kept."""
+    try:
+        return to_entry(answer, media="keep")
+    except InvalidMessageError:
+        calls = answer.tool_calls if isinstance(answer, AIMessage) else []
+        return to_entry(AIMessage(answer.text, tool_calls=calls))
 
 
 def _message(said: Said) -> BaseMessage:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ _PARTS = (
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n" + _PARTS + "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CHATML_TOOLS = (
+    "{% if tools %}<|im_start|>system\nTools:\n{% for tool in tools %}{{ tool | tojson }}\n"
+    '{% endfor %}Answer <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call><|im_end|>\n'
+    "{% endif %}" + CHATML
 )
 GLM = (
     "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n" + _PARTS + "{% endfor %}"
@@ -107,6 +112,8 @@ class Sample:
     page: PageGeometry
     named: dict[str, str] = field(default_factory=dict)
     """Special tokens that the family's processor asks its tokenizer for."""
+    plain: tuple[str, ...] = ("<think>",)
+    """Added tokens that are no special ones."""
 
 
 def _rope(**more: Any) -> dict[str, Any]:
@@ -186,8 +193,8 @@ SQUARE = PageGeometry(width=112, height=112, margin=4, multiple=112)
 
 
 def _qwen_sample(config: Any, processor: type, images: Any, page: PageGeometry = PAGE) -> Sample:
-    template = CHATML.replace("IMAGE", QWEN_IMAGE)
-    return Sample(QWEN_TOKENS, template, "<|im_end|>", config, images, processor, page)
+    chat = CHATML.replace("IMAGE", QWEN_IMAGE)
+    return Sample(QWEN_TOKENS, chat, "<|im_end|>", config, images, processor, page)
 
 
 SAMPLES: dict[str, Sample] = {
@@ -201,14 +208,18 @@ SAMPLES: dict[str, Sample] = {
         transformers.Qwen2_5_VLProcessor,
         transformers.Qwen2VLImageProcessorPil,
     ),
-    "qwen3_vl": _qwen_sample(
-        _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 4, 2, 2),
-        transformers.Qwen3VLProcessor,
-        # Small pages are below the least size that the published processors leave alone.
-        lambda: transformers.Qwen2VLImageProcessorPil(
-            patch_size=16, size={"shortest_edge": 256 * 160, "longest_edge": 4096 * 4096}
+    "qwen3_vl": replace(
+        _qwen_sample(
+            _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 4, 2, 2),
+            transformers.Qwen3VLProcessor,
+            # Small pages are below the least size that the published processors leave alone.
+            lambda: transformers.Qwen2VLImageProcessorPil(
+                patch_size=16, size={"shortest_edge": 256 * 160, "longest_edge": 4096 * 4096}
+            ),
+            PageGeometry(width=256, height=128, margin=4, multiple=32),
         ),
-        PageGeometry(width=256, height=128, margin=4, multiple=32),
+        template=CHATML_TOOLS.replace("IMAGE", QWEN_IMAGE),
+        plain=("<think>", "<tool_call>", "</tool_call>"),
     ),
     "glm4v": Sample(
         GLM_TOKENS,
@@ -255,17 +266,17 @@ SAMPLES: dict[str, Sample] = {
 
 
 @cache
-def _tokenizer(tokens: tuple[str, ...]) -> Tokenizer:
+def _tokenizer(tokens: tuple[str, ...], plain: tuple[str, ...]) -> Tokenizer:
     tokenizer = Tokenizer.from_str(train_tokenizer([PROSE], vocab_size=320).to_str())
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in tokens])
-    tokenizer.add_tokens([AddedToken("<think>", special=False, normalized=False)])
+    tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in plain])
     return tokenizer
 
 
 def save_family(folder: Path, kind: str, seed: int = 0) -> Path:
     """A small random model of the family, as ``save_pretrained`` writes it."""
     sample = SAMPLES[kind]
-    tokenizer = _tokenizer(sample.tokens)
+    tokenizer = _tokenizer(sample.tokens, sample.plain)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=sample.end,

@@ -71,7 +71,7 @@ def test_histories_are_taken_in_and_counted(vist2: Run, tmp_path: Path) -> None:
 def test_what_is_left_out_is_told_and_a_bad_line_named(vist2: Run, tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text('{"role": "user", "content": [{"type": "audio"}]}\n')
-    assert "bad.jsonl:1: a block of type 'audio'" in vist2("import", file).stderr
+    assert "bad.jsonl:1: a content block of type 'audio'" in vist2("import", file).stderr
     refused = vist2("import", file, "--other-content", "refuse", code=1)
     assert "bad.jsonl:1" in refused.stderr
     file.write_text('{"role": "user"}\n')

@@ -208,6 +208,6 @@ def test_response_format_in_openai_s_forms(engine: Scripted, alone: ChatVIST2) -
         alone.invoke("q", response_format=form)
     schemas = [params.schema for params in engine.params]
     assert schemas[:4] == [UNNAMED, {"type": "object"}, None, UNNAMED]
-    assert schemas[4] == convert_to_json_schema(Joke)
+    assert schemas[4] == Joke.model_json_schema()
     with pytest.raises(InvalidInputError, match="response_format"):
         alone.invoke("q", response_format={"type": "json_schema"})

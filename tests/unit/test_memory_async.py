@@ -21,7 +21,7 @@ async def test_every_async_twin_does_what_its_twin_does(tmp_path: Path) -> None:
         session = memory.session("a")
         await session.aadd("user", TALK[0][1])
         events = [event async for event in session.astream("And?")]
-        assert [e.text for e in events if isinstance(e, TextDelta)] == ["one", "two"]
+        assert [e.text for e in events if isinstance(e, TextDelta)] == ["one ", "two"]
         assert isinstance(events[-1], Finished)
         assert (await session.aask("And?")).text == "three"
         assert await session.amessages() == session.messages()

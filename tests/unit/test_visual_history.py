@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableGenerator
+from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_openai import ChatOpenAI
 
 from langchain_vist2 import VisualHistory
+from langchain_vist2.messages import from_message
 from langchain_vist2.visual_history import CONTINUED, PAGES, to_messages
 from tests.support.hosted import CODE, SMALL, HostedModel, hosted_model, opened, pngs, small, talk
 from tests.support.memories import ROOT, said, tell
@@ -218,3 +219,17 @@ def test_a_model_that_streams_nothing_leaves_the_question_unanswered(session: Se
     with pytest.raises(ModelError, match="answered nothing"):
         (history | silent | history.answers()).invoke(QUESTION)
     assert session.messages()[-1].text == QUESTION
+
+
+def test_an_answer_is_kept_with_all_that_is_beside_it(session: Session) -> None:
+    call = {"name": "find", "args": {"q": "ticket"}, "id": "c1"}
+    history = VisualHistory(session)
+    for beside in ({"page": 3}, {"parsed": object()}):  # the second cannot be kept
+        answer = AIMessage("Let me see.", tool_calls=[call], additional_kwargs=beside, id="r1")
+        model = RunnableLambda(lambda _, answer=answer: answer)
+        (history | model | history.answers()).invoke(f"{QUESTION} {beside}")
+    first, second = [m for m in session.messages() if m.text == "Let me see."][-2:]
+    assert from_message(first).additional_kwargs == {"page": 3}
+    assert from_message(first).id == "r1"
+    assert from_message(second).additional_kwargs == {}
+    assert [call.name for call in (*first.calls, *second.calls)] == ["find", "find"]

@@ -73,7 +73,7 @@ def read_histories(path: Path, form: Form = "auto", blocks: Blocks = "name") -> 
             if entries is not None and not isinstance(entries, list):
                 raise InvalidMessageError("it has no list of messages")
             given = [value] if entries is None else entries
-            parts = [_part(entry, form, blocks) for entry in given]
+            parts = [read_part(entry, form, blocks) for entry in given]
             messages = to_messages(parts)  # what cannot be stored is told by its line
         warnings = [
             f"{path}:{number}: {what} is no text: it is only named in the text"
@@ -109,8 +109,8 @@ def _name(path: Path, number: int, value: Any) -> str:
     return f"{path.stem}-{number}"
 
 
-def _part(entry: Any, form: Form, blocks: Blocks) -> Part:
-    """The message that an entry is."""
+def read_part(entry: Any, form: Form = "auto", blocks: Blocks = "name") -> Part:
+    """The message that an entry is. Raises ``InvalidMessageError``, ``KeyError`` and the like."""
     if not isinstance(entry, dict):
         raise InvalidMessageError(f"{str(entry)[:40]!r} is no object")
     langchain = isinstance(entry.get("data"), dict) and "type" in entry
@@ -168,15 +168,18 @@ def _openai_calls(entry: Mapping[str, Any]) -> Iterator[ToolCall]:
 def to_messages(parts: Iterable[Part]) -> list[Message]:
     """Messages with their own ids, or ids of what they say and where, so that they stay the same.
 
-    What follows a question has its turn. Raises ``InvalidMessageError``.
+    An id that was there before is not taken for another message. What follows a question has its
+    turn. Raises ``InvalidMessageError``.
     """
     messages: list[Message] = []
+    taken: set[str] = set()
     turn = ""
     for part in parts:
         payload = check_payload(part.payload)
         content = json.dumps([len(messages), part.role, part.text, payload], sort_keys=True)
         digest = blake2b(content.encode("utf-8"), digest_size=16).hexdigest()
-        id = part.id or f"import-{digest}"
+        id = part.id if part.id and part.id not in taken else f"import-{digest}"
+        taken.add(id)
         turn = id if part.role == "user" else turn
         messages.append(check_said(Message(part.role, part.text, id, turn, part.time, payload)))
     return messages

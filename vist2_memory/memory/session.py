@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.mirror import Mirror
 from vist2_memory.memory.reading import ReadingOptions, reading
 from vist2_memory.memory.revisable import Revisable
-from vist2_memory.memory.validation import check_role, check_said
+from vist2_memory.memory.validation import check_payload, check_role, check_said
 from vist2_memory.selection import Policy
 from vist2_memory.store.base import Deleted, Scope
 from vist2_memory.text.transcript import written
@@ -101,6 +102,18 @@ class Session(Answering, Mirror, Revisable):
             self._memory.tensors.prepare(self._memory.engine, self.scope, new)
         return stored
 
+    def record(self, messages: Sequence[Message]) -> None:
+        """Store messages verbatim, all or none, and leave it to their first reader to cut them.
+
+        No model is loaded, and nothing encoded. Each message has an id of its own; what is there
+        already is not stored twice. Raises ``InvalidMessageError``, ``ConflictError`` for an id
+        that is there with another message, and ``StoreError`` when the store did not take them;
+        nothing is stored then.
+        """
+        if entries := _recorded(messages):
+            self._log.settle()
+            self._memory.store.append(self.scope, entries)
+
     def deliver(
         self,
         *,
@@ -167,6 +180,13 @@ class Session(Answering, Mirror, Revisable):
         """:meth:`add`, without blocking the event loop."""
         return await asyncio.to_thread(self.add, role, text, **options)
 
+    async def arecord(self, messages: Sequence[Message]) -> None:
+        """:meth:`record`, without blocking the event loop; Redis is asked without a thread."""
+        if self._log.may_wait:
+            await asyncio.to_thread(self.record, messages)
+        elif entries := _recorded(messages):
+            await self._memory.async_store.append(self.scope, entries)
+
     async def adeliver(self, **options: Any) -> Delivery:
         """:meth:`deliver`, without blocking the event loop."""
         return await asyncio.to_thread(self.deliver, **options)
@@ -209,3 +229,12 @@ class Session(Answering, Mirror, Revisable):
         if message.role == "system":
             pinned = self._log.refresh().pinned + written(message)
             check_pinned(self._memory.engine, self.id, pinned)
+
+
+def _recorded(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` as they are stored: checked, with a time, and without cuts."""
+    now = time.time()
+    for message in messages:
+        check_role(check_said(message).role)
+        check_payload(message.payload)
+    return [replace(m, time=m.time or now, cuts=(), layout="") for m in messages]

@@ -21,9 +21,10 @@ from vist2_memory.errors import InvalidInputError
 from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.training.batches import Batch, Sample, collate, group
 from vist2_memory.training.forms import Sketches
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.stages import Stage
 from vist2_memory.training.student import Student
-from vist2_memory.training.tasks import TASKS, Materials
+from vist2_memory.training.tasks import TASKS
 
 Drawn = dict[str, list[Batch]]
 """The micro-batches of a step, by task."""

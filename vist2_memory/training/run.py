@@ -24,10 +24,10 @@ from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.dialogues import read_dialogues
 from vist2_memory.training.export import save_checkpoint
 from vist2_memory.training.forms import MEMORIES, VISUAL, Tokens
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.stages import PRESET_OF, RECIPES
 from vist2_memory.training.streaming import PIECE, open_streams
 from vist2_memory.training.student import Student
-from vist2_memory.training.tasks import Materials
 from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
 from vist2_memory.training.trainer import Progress, Trainer
 from vist2_memory.training.widening import widen

@@ -25,10 +25,10 @@ from vist2_memory.training.batches import Batch
 from vist2_memory.training.checkpoints import CheckpointError, load_state, save_state
 from vist2_memory.training.devices import Devices, Execution
 from vist2_memory.training.drawing import Drawer, Drawn
+from vist2_memory.training.materials import Materials
 from vist2_memory.training.metrics import Divergence, MetricsLog, count, summarize
 from vist2_memory.training.stages import Stage, parts_of
 from vist2_memory.training.student import Student, make_optimizers
-from vist2_memory.training.tasks import Materials
 
 LOG_EVERY = 20
 """Steps between lines of the log."""

@@ -6,7 +6,7 @@ Families that have tokens for it write a call as Qwen's do, between ``<tool_call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vist2_memory.engine.grammar import CallForm
@@ -29,7 +29,7 @@ def find_form(tokenizer: ChatTokenizer) -> CallForm:
     return CallForm(None, between="\n")
 
 
-def as_functions(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+def as_functions(tools: Sequence[Tool]) -> list[dict[Any, Any] | Callable[..., Any]]:
     """``tools`` as chat templates take them."""
     return [
         {

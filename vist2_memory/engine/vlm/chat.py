@@ -129,10 +129,11 @@ class ChatTemplate:
         return {"role": turn.role, "content": [before, *[{"type": "image"}] * turn.pages, after]}
 
     def _render(self, messages: list[dict[str, Any]], tools: Sequence[Tool] = ()) -> str:
+        functions: Any = as_functions(tools) or None
         try:
             written = self._tokenizer.apply_chat_template(
                 messages,
-                tools=as_functions(tools) or None,
+                tools=functions,
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=True,

@@ -21,6 +21,12 @@ _LOOKUPS: _Wordings = {
         "Do you know the {n} {j} {v}?", "I'd like to know the {n} {j} {v}, please.",
         "Look up {v} and tell me the {n}.", "Which {n} does {v} have?",
         "Check the {n} {j} {v} for me.", "hi, {n} {j} {v} please", "{n} {j} {v}",
+        "Do you have the {n} {j} {v}?", "My friend asks about the {n} {j} {v}.",
+        "I am looking for the {n} {j} {v}.", "Any idea what the {n} {j} {v} might be?",
+        "Let me know the {n} {j} {v}.", "I forgot the {n} {j} {v}, can you help?",
+        "{V} the {n} {j} {v}.", "Could you tell me what the {n} {j} {v} is?",
+        "Is there a {n} {j} {v}?", "I would love to hear about the {n} {j} {v}.",
+        "The {n} {j} {v}, how is it today?",
     ),
     "heldout": (
         "Could you find out the {n} {j} {v}?", "I wonder what the {n} {j} {v} is.",
@@ -33,6 +39,8 @@ _ACTIONS: _Wordings = {
         "Can you {v} {a} {n} {p}?", "I want to {v} {a} {n} {p}.", "{V} the {n} {p}, please.",
         "I need you to {v} {a} {n} {p}.", "Could you {v} {a} {n} {p}?", "{v} {a} {n} {p}",
         "{N} {p}, please.", "I'd like {a} {n} {p}.",
+        "We have to {v} {a} {n} {p}.", "Let us {v} {a} {n} {p}.", "Next, {v} {a} {n} {p}.",
+        "My plan is to {v} {a} {n} {p}.", "Make sure to {v} {a} {n} {p}.",
     ),
     "heldout": (
         "Would you {v} {a} {n} {p}?", "It is time to {v} {a} {n} {p}.",
@@ -44,6 +52,8 @@ _COMPUTATIONS: _Wordings = {
         "What is the {n} of {p}?", "Compute the {n} of {p}.", "Apply the {n} to {p}.",
         "{N} of {p}?", "Tell me the {n} of {p}.", "I need the {n} for {p}.",
         "Please work out the {n} of {p}.", "What does the {n} give for {p}?",
+        "Calculate the {n} of {p}.", "Take {p} and tell me the {n}.", "{p}: what is the {n}?",
+        "I want to know the {n} of {p}.",
     ),
     "heldout": ("Find the {n} of {p}.", "How much is the {n} of {p}?"),
 }  # fmt: skip
@@ -51,6 +61,7 @@ _READINGS: _Wordings = {
     "train": (
         "What is the {n}?", "Tell me the {n}.", "Show me the {n}, please.", "{N}?",
         "What {n} do we have?", "Can you get the {n}?", "I need the {n}.",
+        "Do you know the {n}?", "I am curious about the {n}.", "Check the {n}.",
     ),
     "heldout": ("Could you find out the {n}?", "Give me the {n}."),
 }  # fmt: skip
@@ -59,6 +70,7 @@ _NOTATIONS: _Wordings = {
         "What is {e}?", "What is {e}?", "Compute {e}.", "Call {e}.", "Run {e}, please.",
         "What does {e} return?", "{e}", "{e} = ?", "I need the result of {e}.", "Evaluate {e}.",
         "How much is {e}?", "Tell me what {e} is.", "What does {e} give?",
+        "Please execute {e}.", "And {e}?", "Show me {e}.",
     ),
     "heldout": ("What do you get for {e}?", "Find the value of {e}.", "Try {e}."),
 }  # fmt: skip

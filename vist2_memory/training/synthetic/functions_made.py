@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vist2_memory.training.synthetic import functions_values as kinds
-from vist2_memory.training.synthetic.functions import Function, Parameter, allowed, may_name
+from vist2_memory.training.synthetic.functions import Function, Kind, Parameter, allowed, may_name
 from vist2_memory.training.synthetic.lists import commas, words
 from vist2_memory.training.synthetic.values import Draw, is_heldout
 
@@ -42,7 +42,7 @@ rate area volume norm total mean offset signal
 """)
 _PLACES = ("city", "town", "place", "area", "region", "station", "venue", "destination", "site")
 
-_ROLES: tuple[tuple[kinds.Kind, Sequence[str], Sequence[str]], ...] = (
+_ROLES: tuple[tuple[Kind, Sequence[str], Sequence[str]], ...] = (
     # (kind, names of parameters, how a request says the value)
     (kinds.TITLE, words("name title label subject"),
      ("called {v}", "named {v}", "with the {w} {v}", "by the {w} of {v}", "{v}")),

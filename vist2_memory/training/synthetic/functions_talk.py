@@ -21,10 +21,10 @@ from vist2_memory.training.synthetic.values import Draw
 
 NO_FUNCTION = "I have no function for that."
 _SHARES = {
-    "call": 0.62,
-    "parallel": 0.1,
+    "call": 0.58,
+    "parallel": 0.13,
     "chat": 0.13,
-    "unfit": 0.09,
+    "unfit": 0.1,
     "vague": 0.02,
     "forced": 0.04,
 }

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from vist2_memory.training.synthetic.functions import Kind, Value
 from vist2_memory.training.synthetic.values import Draw
 
-FOREIGN_SHARE = 0.12
+FOREIGN_SHARE = 0.22
 """Of the names, the share in letters that English lacks."""
 QUOTED_SHARE = 0.25
 _SCRIPTS: tuple[tuple[int, int], ...] = (
     (0x4E00, 0x9F00),  # Chinese characters
+    (0x4E00, 0x9F00),
+    (0x4E00, 0x9F00),
     (0x4E00, 0x9F00),
     (0x3041, 0x3094),  # Hiragana
     (0x30A1, 0x30F5),  # Katakana
@@ -130,13 +132,13 @@ def _number(draw: Draw) -> Value:
     return Value(float(number), number)
 
 
-PERSON, PLACE, TITLE = _open(_person), _open(_place), _open(_title, 0.2)
+_YES_NO = ((True, "yes"), (False, "no"), (True, "true"), (False, "false"))
+PERSON, PLACE, TITLE = _open(_person), _open(_place), _open(_title, 0.3)
 WORD, NOTE, STYLE = _open(_word, 0.05), _open(_note, 0.03), _open(_style, 0.02)
 CODE, DATE, TIME = _plain(Draw.code), _plain(Draw.date), _plain(Draw.time)
 INTEGER = Kind({"type": "integer"}, _integer)
 NUMBER = Kind({"type": "number"}, _number)
 BOOLEAN = Kind({"type": "boolean"}, lambda draw: Value(*draw.rng.choice(_YES_NO)))
-_YES_NO = ((True, "yes"), (False, "no"), (True, "true"), (False, "false"))
 
 
 def choice(options: Sequence[str]) -> Kind:
