@@ -191,7 +191,7 @@ def test_policies_have_names_and_what_is_missing_is_told_when_one_is_chosen(
     assert find_policy(own) is own
     with pytest.raises(InvalidInputError, match="one of recent, relevant, mixed"):
         find_policy("newest")
-    monkeypatch.delitem(sys.modules, "vist2_memory.selection.words", raising=False)
+    monkeypatch.delitem(sys.modules, "vist2_memory.selection.bm25", raising=False)
     monkeypatch.setitem(sys.modules, "bm25s", None)
     assert find_policy("recent") is recent
     for policy in ("relevant", partial(mixed, newest=0.1)):
