@@ -83,7 +83,7 @@ def agents(memory: VisualMemory, budget: int) -> dict[str, Any]:
     text = ChatVIST2(model=engine, max_tokens=_ANSWER_TOKENS, keep_recent=1_000_000)
     visual = ChatVIST2(model=engine, max_tokens=_ANSWER_TOKENS)
     summing = SummarizationMiddleware(
-        model=ChatVIST2(model=engine, max_tokens=budget // 4, keep_recent=1_000_000),
+        model=ChatVIST2(model=engine, max_tokens=budget // 8, keep_recent=1_000_000),
         trigger=("tokens", budget),
         keep=("tokens", budget // 2),
         token_counter=text.get_num_tokens_from_messages,
