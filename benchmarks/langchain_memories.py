@@ -79,10 +79,11 @@ class Calls(BaseCallbackHandler):
 
 def agents(memory: VisualMemory, budget: int) -> dict[str, Any]:
     """An agent for each way; those that send text send all that they send as text."""
-    text = ChatVIST2(memory=memory, max_tokens=_ANSWER_TOKENS, keep_recent=1_000_000)
-    visual = ChatVIST2(memory=memory, max_tokens=_ANSWER_TOKENS)
+    engine = memory.engine
+    text = ChatVIST2(model=engine, max_tokens=_ANSWER_TOKENS, keep_recent=1_000_000)
+    visual = ChatVIST2(model=engine, max_tokens=_ANSWER_TOKENS)
     summing = SummarizationMiddleware(
-        model=ChatVIST2(memory=memory, max_tokens=budget // 4, keep_recent=1_000_000),
+        model=ChatVIST2(model=engine, max_tokens=budget // 8, keep_recent=1_000_000),
         trigger=("tokens", budget),
         keep=("tokens", budget // 2),
         token_counter=text.get_num_tokens_from_messages,
@@ -187,10 +188,10 @@ def main() -> None:
     given = parser.parse_args()
     figures = measure(given.conversations, given.history, given.budget, given.seed, given.questions)
     RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(table(figures))
     before, mark, rest = DOCS.read_text(encoding="utf-8").partition("<!-- side by side -->\n")
     after = rest[rest.index("<!-- end -->") :]
     DOCS.write_text(f"{before}{mark}{table(figures)}\n{after}", encoding="utf-8")
-    print(table(figures))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from uuid import NAMESPACE_URL, uuid5
 from langchain_core.documents import Document
 
 from vist2_memory import Passage
+from vist2_memory.selection.words import whole_words
 from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import MARKS, unescape
 
 if TYPE_CHECKING:
-    from vist2_memory.selection.words import WordIndex
+    from vist2_memory.selection.bm25 import WordIndex
 
 ID = "langchain_id"
 """The key of a stored document's metadata that keeps the id which LangChain's document had."""
@@ -41,15 +42,13 @@ class Catalogue:
     @cached_property
     def texts(self) -> list[str]:
         """What each passage is found by: its text, with the words whole that its ends cut."""
-        from vist2_memory.selection.words import whole_words
-
         written = whole_words([passage.chunk for passage in self.passages])
         return [unescape(text.replace(MARKS["document"], "")) for text in written]
 
     @cached_property
     def words(self) -> WordIndex:
         """BM25 over :attr:`texts`. Raises ``InvalidInputError`` without the extra ``rag``."""
-        from vist2_memory.selection.words import WordIndex
+        from vist2_memory.selection.bm25 import WordIndex
 
         return WordIndex(self.texts)
 

@@ -7,7 +7,7 @@ asked with the catalogue of the moment and sees to it that what it keeps is of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_vist2.catalogue import Catalogue
 
 Ranking: TypeAlias = list[tuple[int, float | None]]
+Vector: TypeAlias = npt.NDArray[np.float32]
 
 AT_ONCE = 256
 """Passages that are given to an embedding model in one call."""
@@ -47,41 +48,51 @@ class ByEmbeddings:
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
-        self._vectors: dict[str, npt.NDArray[np.float32]] = {}  # by chunk id: by text, that is
-        self._matrix: tuple[Catalogue, npt.NDArray[np.float32]] | None = None
+        self._known: dict[str, Vector] = {}  # by chunk id, and so by text
+        self._matrix: tuple[Catalogue, Vector] | None = None
 
     def rank(self, catalogue: Catalogue, query: str, k: int) -> Ranking:
-        for ids, texts in self._missing(catalogue):
-            self._keep(ids, self._embeddings.embed_documents(texts))
-        return self._rank(catalogue, self._embeddings.embed_query(query), k)
+        matrix = self._matrix_of(catalogue)
+        if matrix is None:
+            known = dict(self._known)
+            for ids, texts in _missing(catalogue, known):
+                known |= zip(ids, map(_unit, self._embeddings.embed_documents(texts)), strict=True)
+            matrix = self._keep(catalogue, known)
+        return _best(matrix @ _unit(self._embeddings.embed_query(query)), k) if len(matrix) else []
 
     async def arank(self, catalogue: Catalogue, query: str, k: int) -> Ranking:
-        for ids, texts in self._missing(catalogue):
-            self._keep(ids, await self._embeddings.aembed_documents(texts))
-        vector = await self._embeddings.aembed_query(query)
-        return await asyncio.to_thread(self._rank, catalogue, vector, k)
+        matrix = self._matrix_of(catalogue)
+        if matrix is None:
+            known = dict(self._known)
+            for ids, texts in _missing(catalogue, known):
+                made = await self._embeddings.aembed_documents(texts)
+                known |= zip(ids, map(_unit, made), strict=True)
+            matrix = await asyncio.to_thread(self._keep, catalogue, known)
+        vector = _unit(await self._embeddings.aembed_query(query))
+        return _best(matrix @ vector, k) if len(matrix) else []
 
-    def _missing(self, catalogue: Catalogue) -> list[tuple[list[str], list[str]]]:
-        """The chunk ids and texts that have no vector yet, some at a time."""
-        if self._matrix is not None and self._matrix[0] is catalogue:
-            return []
-        chunks = (passage.chunk.id for passage in catalogue.passages)
-        pairs = dict(zip(chunks, catalogue.texts, strict=True))
-        new = [(id, text) for id, text in pairs.items() if id not in self._vectors]
-        parts = [new[start : start + AT_ONCE] for start in range(0, len(new), AT_ONCE)]
-        return [([id for id, _ in part], [text for _, text in part]) for part in parts]
+    def _matrix_of(self, catalogue: Catalogue) -> Vector | None:
+        """The vectors of the catalogue's passages, shape (passages, size); None if to be made."""
+        held = self._matrix
+        return held[1] if held is not None and held[0] is catalogue else None
 
-    def _keep(self, ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
-        self._vectors.update(zip(ids, map(_unit, vectors), strict=True))
+    def _keep(self, catalogue: Catalogue, known: dict[str, Vector]) -> Vector:
+        ids = [passage.chunk.id for passage in catalogue.passages]
+        matrix = np.stack([known[id] for id in ids]) if ids else np.zeros((0, 0), np.float32)
+        self._known, self._matrix = {id: known[id] for id in ids}, (catalogue, matrix)
+        return matrix
 
-    def _rank(self, catalogue: Catalogue, query: Sequence[float], k: int) -> Ranking:
-        if not catalogue.passages:
-            return []
-        if self._matrix is None or self._matrix[0] is not catalogue:
-            ids = [passage.chunk.id for passage in catalogue.passages]
-            self._vectors = {id: self._vectors[id] for id in ids}
-            self._matrix = catalogue, np.stack([self._vectors[id] for id in ids])
-        return _best(self._matrix[1] @ _unit(query), k)
+
+def _missing(
+    catalogue: Catalogue, known: dict[str, Vector]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The chunk ids and texts that have no vector yet, some at a time."""
+    chunks = (passage.chunk.id for passage in catalogue.passages)
+    texts = dict(zip(chunks, catalogue.texts, strict=True))
+    new = [id for id in texts if id not in known]
+    for start in range(0, len(new), AT_ONCE):
+        ids = new[start : start + AT_ONCE]
+        yield ids, [texts[id] for id in ids]
 
 
 class Fused:
@@ -111,13 +122,12 @@ def _fused(rankings: Sequence[Ranking], k: int) -> Ranking:
     return [(place, scores[place]) for place in best[:k]]
 
 
-def _best(scores: npt.NDArray[np.float32], k: int, above: float = -np.inf) -> Ranking:
+def _best(scores: Vector, k: int, above: float = -np.inf) -> Ranking:
     """The places of the ``k`` highest scores; of equal ones the first."""
     places = np.argsort(-scores, kind="stable")[:k]
     return [(int(place), float(scores[place])) for place in places if scores[place] > above]
 
 
-def _unit(vector: Sequence[float]) -> npt.NDArray[np.float32]:
+def _unit(vector: Sequence[float]) -> Vector:
     values = np.asarray(vector, np.float32)
-    length = float(np.linalg.norm(values))
-    return values / length if length else values
+    return values / (np.linalg.norm(values) or np.float32(1))

@@ -57,6 +57,8 @@ class VisualRetriever(BaseRetriever):
                 f"search={self.search!r} with {len(given)} of vectorstore and embeddings is not "
                 "allowed: 'vectors' and 'hybrid' need one of them, 'bm25' none"
             )
+        if not given or self.search != "vectors":
+            import vist2_memory.selection.bm25  # noqa: F401  (raises where its package is missing)
         self._ranker = self._ranker_of(ByWords())
         return self
 

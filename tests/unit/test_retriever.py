@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -159,6 +160,17 @@ def test_what_does_not_go_together_is_refused() -> None:
             documents.as_retriever(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="k=0"):
         documents.as_retriever().invoke("ferry", None, k=0)
+
+
+def test_what_words_need_is_told_when_a_retriever_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, topics = shelf(), Topics()
+    monkeypatch.delitem(sys.modules, "vist2_memory.selection.bm25", raising=False)
+    monkeypatch.setitem(sys.modules, "bm25s", None)
+    for options in ({}, {"embeddings": topics}):
+        with pytest.raises(ValidationError, match=r"vist2-memory\[rag\]"):
+            documents.as_retriever(**options)
+    retriever = documents.as_retriever(k=1, search="vectors", embeddings=topics)
+    assert sources(retriever.invoke("insects")) == {"bees.txt"}
 
 
 def test_a_retriever_sees_what_was_added_meanwhile() -> None:

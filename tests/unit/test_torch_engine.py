@@ -133,3 +133,20 @@ def test_a_fork_and_its_origin_go_their_own_ways(engine: CountingEngine, script:
     for first, second, without in zip(*answers, script.logits, strict=True):
         assert torch.equal(first, second)
         torch.testing.assert_close(first, without)
+
+
+def test_text_beyond_the_limit_was_wanted_as_text_and_leaves_by_the_chunk(
+    engine: CountingEngine, script: Script
+) -> None:
+    """Else every new token would fold, and run all that is kept again."""
+    long = MARKS["user"] + "They don't like rain, you told me so. " * 20 + MARKS["assistant"]
+    chunk, tokens = engine.spec.chunk_tokens, len(token_ids(long))
+    assert tokens > engine.spec.tail_limit + 4 * chunk
+    script.say([*token_ids(" rain" * (2 * chunk + 1))][: 2 * chunk + 1])
+    params = GenerationParams(max_tokens=2 * chunk + 1)
+    *events, end = engine.generate(Context("", (), long), params)
+    folded = [event.chunk.text for event in events if isinstance(event, ChunkFolded)]
+    assert len(folded) == 2
+    assert long.startswith("".join(folded))
+    assert isinstance(end, Finished)
+    assert end.usage.new_tokens == 2 * chunk + 1

@@ -45,6 +45,13 @@ class EngineSpec:
         """Text tokens at which the oldest chunk of the tail is folded."""
         return self.keep_recent + self.chunk_tokens
 
+    def fold_at(self, tail: int) -> int:
+        """Text tokens at which a generation folds that begins with a tail of ``tail`` tokens.
+
+        Who gives more text than the limit wants it as text: it grows by a chunk before any leaves.
+        """
+        return self.tail_limit if tail <= self.tail_limit else tail + self.chunk_tokens
+
 
 class Engine(ABC):
     """Encodes and generates. Safe to call from several threads."""

@@ -197,6 +197,7 @@ class TorchEngine(Engine):
             base = len(cache)  # tokens before the recent text
             logits = self._append(cache, recent)
         answer = Answer(tokenizer, params, self._form)
+        limit = spec.fold_at(len(recent))
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
@@ -218,7 +219,7 @@ class TorchEngine(Engine):
             if answer.stopped:
                 reason = "stop"
                 break
-            if len(recent) >= spec.tail_limit:
+            if len(recent) >= limit:
                 chunk, kept = self.first_chunk(recent)
                 visual = self.encode([chunk])[0]
                 logits = self._fold(cache, base, visual, kept)

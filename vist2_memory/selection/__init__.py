@@ -1,6 +1,6 @@
 """Which chunks enter the context when the budget of visual tokens is short.
 
-``choosing`` is the rule that holds for every choice, ``policies`` are the ways to choose, ``words``
+``choosing`` is the rule that holds for every choice, ``policies`` are the ways to choose, ``bm25``
 is how relevant a text is to a question. Nothing here knows a store, an engine or a session.
 """
 

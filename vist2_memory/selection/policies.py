@@ -8,6 +8,7 @@ from itertools import pairwise
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.selection.budget import newest_that_fit, share
 from vist2_memory.selection.choosing import Candidate, Policy
+from vist2_memory.selection.words import whole_words
 
 BESIDE = 0.5
 """What a chunk's relevance counts for the chunks beside it, where its sentences may go on."""
@@ -73,13 +74,13 @@ def find_policy(policy: Policy | str) -> Policy:
             "candidates, budget and question"
         )
     if getattr(found, "func", found) in (relevant, mixed):
-        import vist2_memory.selection.words  # noqa: F401  (raises where its package is missing)
+        import vist2_memory.selection.bm25  # noqa: F401  (raises where its package is missing)
     return found
 
 
 def _relevance(candidates: Sequence[Candidate], question: str) -> list[float]:
     """How relevant each is to ``question``; 0 where no word is the same."""
-    from vist2_memory.selection.words import WordIndex, whole_words
+    from vist2_memory.selection.bm25 import WordIndex
 
     if not question.strip():
         return [0.0] * len(candidates)

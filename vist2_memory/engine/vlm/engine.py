@@ -208,6 +208,7 @@ class VLMEngine(Engine):
         choose = Chooser(pick, steering, ahead=params.logprobs is None)
         now, written = context, 0  # the first ``written`` characters of the answer are in ``now``
         recent = self.chunker.count(context.tail)
+        limit = self.spec.fold_at(recent)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
@@ -229,7 +230,7 @@ class VLMEngine(Engine):
             if answer.stopped:
                 reason = "stop"
                 break
-            if recent >= self.spec.tail_limit and answer.whole:
+            if recent >= limit and answer.whole:
                 tail = now.tail + answer.so_far[written:]
                 now, written = replace(now, tail=tail), len(answer.so_far)
                 if chunk := self.chunker.first(tail):
