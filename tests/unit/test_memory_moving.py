@@ -142,6 +142,7 @@ def test_one_place_under_two_urls_is_never_moved_onto_itself(tmp_path: Path) -> 
     (tmp_path / "link.db").symlink_to(tmp_path / "memory.db")
     with plain(store=f"sqlite:///{tmp_path}/memory.db") as memory:
         session = tell(memory.session("a"))
+        memory.flush()
         before = tensors(memory, session)
         for url in (f"sqlite:///{tmp_path}/memory.db", f"sqlite:///{tmp_path}/link.db"):
             with pytest.raises(InvalidInputError, match="one place"):
