@@ -15,7 +15,7 @@ from tests.support.memories import TALK
 from vist2_memory import VisualMemory
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore:RunnableWithMessageHistory is deprecated"),
 ]
 PROMPT = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{input}")])

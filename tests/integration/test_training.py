@@ -15,6 +15,7 @@ from vist2_memory.training.stages import Stage
 READ = Stage("read", {"read": 1}, 40, (1, 1), 3e-3, warmup=5, tokens=300)
 
 
+@pytest.mark.timeout(300)
 def test_reading_is_learned(tmp_path: Path) -> None:
     losses = [metrics["loss"] for metrics in small_trainer(tmp_path).steps(READ)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

@@ -20,13 +20,19 @@ START_DEADLINE = 20.0
 class RedisServer:
     """A redis-server on a free port of 127.0.0.1, without persistence, in a folder of its own.
 
-    ``settings`` are more command line options, for every start. `start` after `stop` or `kill`
-    takes the same port again, so that clients can reconnect; the data are gone then, unless
-    ``--appendonly yes`` is among the settings.
+    ``settings`` are more command line options, for every start; ``program`` is another server than
+    the one on PATH. `start` after `stop` or `kill` takes the same port again, so that clients can
+    reconnect; the data are gone then, unless ``--appendonly yes`` is among the settings.
     """
 
-    def __init__(self, folder: Path, *settings: str, config: Path | None = None) -> None:
-        program = shutil.which("redis-server")
+    def __init__(
+        self,
+        folder: Path,
+        *settings: str,
+        config: Path | None = None,
+        program: str | None = None,
+    ) -> None:
+        program = program or shutil.which("redis-server")
         if program is None:
             pytest.fail(
                 "redis-server is not on PATH. `make test` installs it; the stores are tested "

@@ -9,10 +9,10 @@ from tests.support.scripted import Scripted
 
 
 @pytest.fixture
-def engine() -> Scripted:
+def scripted() -> Scripted:
     return Scripted()
 
 
 @pytest.fixture
-def llm(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine, store="memory://", session_id="s")
+def llm(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted, store="memory://", session_id="s")

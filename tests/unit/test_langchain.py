@@ -25,9 +25,9 @@ pytest_plugins = ("tests.support.scripted_fixtures",)
 # The four ways of asking
 
 
-def test_chain_remembers(engine: Scripted, llm: ChatVIST2) -> None:
+def test_chain_remembers(scripted: Scripted, llm: ChatVIST2) -> None:
     chain = ChatPromptTemplate.from_messages([("human", "{x}")]) | llm | StrOutputParser()
-    engine.answers = ["Nice to meet her.", "Miso."]
+    scripted.answers = ["Nice to meet her.", "Miso."]
     assert chain.invoke({"x": "My cat is Miso."}) == "Nice to meet her."
     assert chain.invoke({"x": "Who is my cat?"}) == "Miso."
     assert held(llm) == [
@@ -36,7 +36,7 @@ def test_chain_remembers(engine: Scripted, llm: ChatVIST2) -> None:
         ("user", "Who is my cat?"),
         ("assistant", "Miso."),
     ]
-    assert "My cat is Miso." in engine.contexts[1].tail
+    assert "My cat is Miso." in scripted.contexts[1].tail
 
 
 def test_chain_remembers_what_another_instance_stored(tmp_path: Path) -> None:
@@ -44,15 +44,15 @@ def test_chain_remembers_what_another_instance_stored(tmp_path: Path) -> None:
     first = ChatVIST2(model=Scripted(), store=url, session_id="s")
     first.invoke("My cat is Miso.")
     first.close()
-    engine = Scripted("Miso.")
-    second = ChatVIST2(model=engine, store=url, session_id="s")
+    scripted = Scripted("Miso.")
+    second = ChatVIST2(model=scripted, store=url, session_id="s")
     assert second.invoke("Who is my cat?").content == "Miso."
-    assert "My cat is Miso." in engine.contexts[0].tail
+    assert "My cat is Miso." in scripted.contexts[0].tail
     second.close()
 
 
-def test_stream(engine: Scripted, llm: ChatVIST2) -> None:
-    engine.answers = ["one two three"]
+def test_stream(scripted: Scripted, llm: ChatVIST2) -> None:
+    scripted.answers = ["one two three"]
     chunks = list(llm.stream("Count."))
     assert [chunk.content for chunk in chunks] == ["one ", "two ", "three", ""]
     assert [chunk.chunk_position for chunk in chunks] == [None, None, None, "last"]
@@ -60,8 +60,8 @@ def test_stream(engine: Scripted, llm: ChatVIST2) -> None:
     assert held(llm)[-1] == ("assistant", "one two three")
 
 
-async def test_ainvoke_and_astream(engine: Scripted, llm: ChatVIST2) -> None:
-    engine.answers = ["Nice to meet her.", "It is Miso."]
+async def test_ainvoke_and_astream(scripted: Scripted, llm: ChatVIST2) -> None:
+    scripted.answers = ["Nice to meet her.", "It is Miso."]
     assert (await llm.ainvoke("My cat is Miso.")).content == "Nice to meet her."
     chunks = [chunk async for chunk in llm.astream("Who is my cat?")]
     assert [chunk.content for chunk in chunks] == ["It ", "is ", "Miso.", ""]
@@ -93,18 +93,18 @@ def test_session_by_bind_by_call_and_by_constructor(llm: ChatVIST2) -> None:
         assert [turn for turn in held(llm, session) if turn[0] == "user"] == [("user", text)]
 
 
-def test_without_session_nothing_is_kept_and_the_list_is_compressed(engine: Scripted) -> None:
+def test_without_session_nothing_is_kept_and_the_list_is_compressed(scripted: Scripted) -> None:
     store = InMemoryStore()
-    llm = ChatVIST2(model=engine, store=store)
+    llm = ChatVIST2(model=scripted, store=store)
     long = "a word and another word and one more, " * 10
     answer = llm.invoke([*said(long, "Thanks."), HumanMessage("And now?")])
     assert answer.content == ANSWER
     assert store.scopes("default", "session") == []
-    assert engine.contexts[0].visual
+    assert scripted.contexts[0].visual
     assert answer.response_metadata["compression_ratio"] == 4.0
     llm.invoke("Again?")
-    assert engine.contexts[1].visual == ()
-    assert "Again?" in engine.contexts[1].tail
+    assert scripted.contexts[1].visual == ()
+    assert "Again?" in scripted.contexts[1].tail
 
 
 # What LangChain is told
@@ -132,13 +132,13 @@ def test_usage_and_metadata(llm: ChatVIST2) -> None:
     assert streamed.response_metadata.keys() == metadata.keys()
 
 
-def test_parameters_of_instance_and_of_call(engine: Scripted, llm: ChatVIST2) -> None:
+def test_parameters_of_instance_and_of_call(scripted: Scripted, llm: ChatVIST2) -> None:
     llm.invoke("q")
     llm.invoke("q", stop=["\n"], max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, seed=7)
-    assert engine.params == [GenerationParams(), GenerationParams(5, 0.5, 0.9, 3, 7, ("\n",))]
-    own = ChatVIST2(model=engine, max_tokens=9, stop="END")
+    assert scripted.params == [GenerationParams(), GenerationParams(5, 0.5, 0.9, 3, 7, ("\n",))]
+    own = ChatVIST2(model=scripted, max_tokens=9, stop="END")
     own.invoke("q")
-    assert engine.params[2] == replace(GenerationParams(), max_tokens=9, stop=("END",))
+    assert scripted.params[2] == replace(GenerationParams(), max_tokens=9, stop=("END",))
 
 
 def test_wrong_options_are_told(llm: ChatVIST2) -> None:
@@ -166,14 +166,14 @@ def test_tokens_are_counted_by_the_model(llm: ChatVIST2) -> None:
         llm.get_token_ids("one")
 
 
-def test_cache_of_langchain_loses_no_turn(engine: Scripted) -> None:
-    llm = ChatVIST2(model=engine, store="memory://", cache=InMemoryCache())
+def test_cache_of_langchain_loses_no_turn(scripted: Scripted) -> None:
+    llm = ChatVIST2(model=scripted, store="memory://", cache=InMemoryCache())
     for _ in range(2):
         llm.invoke("q", session_id="s")
     assert [role for role, _ in held(llm)] == ["user", "assistant"] * 2
     for _ in range(2):
         llm.invoke("q")
-    assert len(engine.contexts) == 3  # without a session the second is a hit
+    assert len(scripted.contexts) == 3  # without a session the second is a hit
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_serialisable() -> None:
     assert again.asdict() == plain.asdict()
 
 
-def test_tracing_parameters(engine: Scripted) -> None:
-    params = ChatVIST2(model=engine, max_tokens=5, stop=["."])._get_ls_params()
+def test_tracing_parameters(scripted: Scripted) -> None:
+    params = ChatVIST2(model=scripted, max_tokens=5, stop=["."])._get_ls_params()
     assert params["ls_provider"] == "vist2"
     assert params["ls_model_name"] == "scripted"
     assert params["ls_model_type"] == "chat"
@@ -204,13 +204,13 @@ def test_tracing_parameters(engine: Scripted) -> None:
     assert ChatVIST2()._llm_type == "vist2"
 
 
-def test_close_frees_store_and_engine(engine: Scripted, tmp_path: Path) -> None:
-    llm = ChatVIST2(model=engine, store=f"sqlite:///{tmp_path / 'm.db'}", session_id="s")
+def test_close_frees_store_and_engine(scripted: Scripted, tmp_path: Path) -> None:
+    llm = ChatVIST2(model=scripted, store=f"sqlite:///{tmp_path / 'm.db'}", session_id="s")
     llm.close()  # nothing was opened
     assert not (tmp_path / "m.db").exists()
     llm.invoke("q1")
     llm.close()
-    assert engine.closed
+    assert scripted.closed
     llm.invoke("q2")  # opens it again
     assert [text for role, text in held(llm) if role == "user"] == ["q1", "q2"]
     llm.close()

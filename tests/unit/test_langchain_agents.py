@@ -53,9 +53,9 @@ def turns(llm: ChatVIST2) -> list[str]:
 
 
 def test_an_agent_sends_its_whole_state_and_each_message_is_stored_once(
-    engine: Scripted, llm: ChatVIST2, agent: Any
+    scripted: Scripted, llm: ChatVIST2, agent: Any
 ) -> None:
-    engine.answers = [(ADD,), "3.", "You are welcome."]
+    scripted.answers = [(ADD,), "3.", "You are welcome."]
     asked = agent.invoke([QUESTION])
     assert [(c["name"], c["args"], c["id"]) for c in asked.tool_calls] == [
         ("add", {"a": 1, "b": 2}, "c1")
@@ -69,12 +69,14 @@ def test_an_agent_sends_its_whole_state_and_each_message_is_stored_once(
     assert stored[1].calls == (ADD,)  # letter by letter
     assert len(set(turns(llm)[:4])) == 1
     assert turns(llm)[4] == turns(llm)[5] != turns(llm)[0]
-    assert [tool.name for tool in engine.params[0].tools] == ["add", "times"]
+    assert [tool.name for tool in scripted.params[0].tools] == ["add", "times"]
 
 
 @pytest.mark.parametrize("sent", [1, 2, 3])
-def test_results_alone_are_enough(engine: Scripted, llm: ChatVIST2, agent: Any, sent: int) -> None:
-    engine.answers = [(ADD, TIMES), "Done."]
+def test_results_alone_are_enough(
+    scripted: Scripted, llm: ChatVIST2, agent: Any, sent: int
+) -> None:
+    scripted.answers = [(ADD, TIMES), "Done."]
     asked = agent.invoke([QUESTION])
     whole = [QUESTION, asked, result("3", ADD), result("6", TIMES)]
     assert agent.invoke(whole[-1 - sent :]).content == "Done."
@@ -82,9 +84,9 @@ def test_results_alone_are_enough(engine: Scripted, llm: ChatVIST2, agent: Any, 
 
 
 def test_a_retry_after_half_of_the_results_adds_the_rest(
-    engine: Scripted, llm: ChatVIST2, agent: Any
+    scripted: Scripted, llm: ChatVIST2, agent: Any
 ) -> None:
-    engine.answers = [(ADD, TIMES), RuntimeError("no power"), "Done."]
+    scripted.answers = [(ADD, TIMES), RuntimeError("no power"), "Done."]
     asked = agent.invoke([QUESTION])
     with pytest.raises(RuntimeError, match="no power"):
         agent.invoke([QUESTION, asked, result("3", ADD)])
@@ -94,10 +96,10 @@ def test_a_retry_after_half_of_the_results_adds_the_rest(
 
 
 def test_results_of_different_calls_are_not_the_same_though_they_say_the_same(
-    engine: Scripted, llm: ChatVIST2, agent: Any
+    scripted: Scripted, llm: ChatVIST2, agent: Any
 ) -> None:
     again = ToolCall.of("c9", "add", {"a": 1, "b": 2})
-    engine.answers = [(ADD,), (again,), "Done."]
+    scripted.answers = [(ADD,), (again,), "Done."]
     first = agent.invoke([QUESTION])
     second = agent.invoke([QUESTION, first, result("ok", ADD)])
     assert second.tool_calls[0]["id"] == "c9"
@@ -107,28 +109,28 @@ def test_results_of_different_calls_are_not_the_same_though_they_say_the_same(
 
 @pytest.mark.parametrize("sent", [slice(None), slice(1, None), slice(2, None)])
 def test_results_that_were_answered_get_the_stored_answer(
-    engine: Scripted, llm: ChatVIST2, agent: Any, sent: slice
+    scripted: Scripted, llm: ChatVIST2, agent: Any, sent: slice
 ) -> None:
-    engine.answers = [(ADD,), "3."]
+    scripted.answers = [(ADD,), "3."]
     state = [QUESTION, agent.invoke([QUESTION]), result("3", ADD)]
     agent.invoke(state)
     again = agent.invoke(state[sent])
     assert again.content == "3."
     assert again.response_metadata["degraded"] == ["answered from the log"]
-    assert len(engine.contexts) == 2
+    assert len(scripted.contexts) == 2
     assert len(held(llm)) == 4
 
 
 def test_calls_that_were_logged_are_given_out_again(
-    engine: Scripted, llm: ChatVIST2, agent: Any
+    scripted: Scripted, llm: ChatVIST2, agent: Any
 ) -> None:
-    engine.answers = ["Hello.", (ADD, TIMES)]
+    scripted.answers = ["Hello.", (ADD, TIMES)]
     history = [HumanMessage("Hello"), llm.invoke("Hello")]
     first = agent.invoke([*history, QUESTION])
     again = agent.invoke([*history, QUESTION])
     assert again.tool_calls == first.tool_calls
     assert again.response_metadata["finish_reason"] == "tool_calls"
-    assert len(engine.contexts) == 2
+    assert len(scripted.contexts) == 2
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,10 @@ def test_a_result_of_no_call_is_refused(llm: ChatVIST2, given: list[BaseMessage]
 
 
 def test_a_call_that_was_cut_off_is_recognised(
-    engine: Scripted, llm: ChatVIST2, agent: Any
+    scripted: Scripted, llm: ChatVIST2, agent: Any
 ) -> None:
     cut = ToolCall("c1", '{"name": "add", "arguments": {"a": 1')
-    engine.answers = [(cut,), "Again."]
+    scripted.answers = [(cut,), "Again."]
     broken = agent.invoke([QUESTION])
     assert broken.tool_calls == []
     assert [call["id"] for call in broken.invalid_tool_calls] == ["c1"]
@@ -161,7 +163,7 @@ def test_a_call_that_was_cut_off_is_recognised(
 
 
 async def test_a_list_that_is_sent_twice_at_once_is_stored_once(
-    engine: Scripted, llm: ChatVIST2
+    scripted: Scripted, llm: ChatVIST2
 ) -> None:
     given = [*said("q1", "a1", "q2", "a2"), HumanMessage("q3")]
     first, second = await asyncio.gather(llm.ainvoke(given), llm.ainvoke(given))
@@ -195,8 +197,8 @@ def fork(llm: ChatVIST2, given: Sequence[BaseMessage]) -> tuple[AIMessage, str]:
     return answer, answer.response_metadata["session_id"]
 
 
-def test_another_question_begins_a_branch(engine: Scripted, llm: ChatVIST2) -> None:
-    engine.answers = ["a1", "a2", "b2", "b3"]
+def test_another_question_begins_a_branch(scripted: Scripted, llm: ChatVIST2) -> None:
+    scripted.answers = ["a1", "a2", "b2", "b3"]
     given = conversation(llm, "q1", "q2")
     before = held(llm)
     other = [*given[:2], HumanMessage("p2")]
@@ -207,7 +209,7 @@ def test_another_question_begins_a_branch(engine: Scripted, llm: ChatVIST2) -> N
     assert branch.startswith("s~")
     assert held(llm) == before
     assert [text for _, text in held(llm, branch)] == ["q1", "a1", "p2", "b2"]
-    assert "q2" not in engine.contexts[2].tail
+    assert "q2" not in scripted.contexts[2].tail
     # The conversation goes on there, whichever of the two ids is named.
     answer, again = fork(llm, [*other, answer, HumanMessage("p3")])
     assert again == branch
@@ -216,8 +218,8 @@ def test_another_question_begins_a_branch(engine: Scripted, llm: ChatVIST2) -> N
     assert held(llm) == before
 
 
-async def test_a_branch_of_a_branch_and_a_second_branch(engine: Scripted, llm: ChatVIST2) -> None:
-    engine.answers = ["a1", "a2", "b2", "c2", "d3"]
+async def test_a_branch_of_a_branch_and_a_second_branch(scripted: Scripted, llm: ChatVIST2) -> None:
+    scripted.answers = ["a1", "a2", "b2", "c2", "d3"]
     given = conversation(llm, "q1", "q2")
     answer, branch = fork(llm, [*given[:2], HumanMessage("p2")])
     other, second = fork(llm, [*given[:2], HumanMessage("r2")])
@@ -231,20 +233,20 @@ async def test_a_branch_of_a_branch_and_a_second_branch(engine: Scripted, llm: C
 
 
 def test_a_question_in_the_middle_is_answered_anew_in_a_branch_and_once(
-    engine: Scripted, llm: ChatVIST2
+    scripted: Scripted, llm: ChatVIST2
 ) -> None:
-    engine.answers = ["a1", "a2", "a3", "b2"]
+    scripted.answers = ["a1", "a2", "a3", "b2"]
     given = conversation(llm, "q1", "q2", "q3")
     answer, branch = fork(llm, given[:3])
     assert answer.content == "b2"
     assert [text for _, text in held(llm, branch)] == ["q1", "a1", "q2", "b2"]
     again, same = fork(llm, given[:3])
     assert (again.content, same) == ("b2", branch)
-    assert len(engine.contexts) == 4
+    assert len(scripted.contexts) == 4
 
 
 def test_a_branch_keeps_the_system_prompt_unless_that_is_what_differs(
-    engine: Scripted, llm: ChatVIST2
+    scripted: Scripted, llm: ChatVIST2
 ) -> None:
     brief = SystemMessage("Be brief.")
     llm.invoke([brief, HumanMessage("q1")])

@@ -177,7 +177,7 @@ def test_what_was_removed_or_said_in_another_branch_stays_away() -> None:
     assert asked == ["Keep this.", "Fact 0.", "Fact 1.", "Fact 2.", "Fact 3."]
 
 
-@pytest.mark.timeout(300)  # it loads the bundled model
+@pytest.mark.timeout(600)  # it loads the bundled model
 def test_the_example_runs(
     redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,19 +30,19 @@ KEY = base64.b64encode(bytes(32)).decode()
 
 
 @pytest.fixture
-def alone(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine)
+def alone(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted)
 
 
 # Several answers, log probabilities
 
 
-async def test_several_answers(engine: Scripted, alone: ChatVIST2) -> None:
-    engine.answers = ["one", "two", "three", "four"]
+async def test_several_answers(scripted: Scripted, alone: ChatVIST2) -> None:
+    scripted.answers = ["one", "two", "three", "four"]
     [generations] = alone.generate([[HumanMessage("q")]], n=3, seed=5).generations
     assert [generation.text for generation in generations] == ["one", "two", "three"]
-    assert [params.seed for params in engine.params] == [5, 6, 7]
-    own = ChatVIST2(model=engine, n=2)
+    assert [params.seed for params in scripted.params] == [5, 6, 7]
+    own = ChatVIST2(model=scripted, n=2)
     [generations] = (await own.agenerate([[HumanMessage("q")]])).generations
     assert [generation.text for generation in generations] == ["four", ANSWER]
     with pytest.raises(ValueError, match="n=2 answers cannot be streamed"):
@@ -62,17 +62,17 @@ async def test_several_answers(engine: Scripted, alone: ChatVIST2) -> None:
     ],
 )
 def test_logprobs_are_asked_for(
-    engine: Scripted, alone: ChatVIST2, options: dict[str, Any], asked: int | None
+    scripted: Scripted, alone: ChatVIST2, options: dict[str, Any], asked: int | None
 ) -> None:
     alone.invoke("q", **options)
-    ChatVIST2(model=engine, **options).invoke("q")
-    assert [params.logprobs for params in engine.params] == [asked, asked]
+    ChatVIST2(model=scripted, **options).invoke("q")
+    assert [params.logprobs for params in scripted.params] == [asked, asked]
 
 
 @pytest.mark.filterwarnings("ignore:.*is in beta")
-def test_logprobs_are_told_as_openai_tells_them(engine: Scripted, alone: ChatVIST2) -> None:
+def test_logprobs_are_told_as_openai_tells_them(scripted: Scripted, alone: ChatVIST2) -> None:
     options = {"logprobs": True, "top_logprobs": 1}
-    engine.answers = ["é b"] * 3
+    scripted.answers = ["é b"] * 3
     first = {"token": "é ", "bytes": [195, 169, 32], "logprob": -2.0}
     top = [{"token": "other", "bytes": list(b"other"), "logprob": -9.0}]
     chunks = list(alone.stream("q", **options))
@@ -115,9 +115,9 @@ class Counter(BaseRateLimiter):
         return self.acquire()
 
 
-async def test_rate_limiter_is_asked_once_a_call(engine: Scripted) -> None:
+async def test_rate_limiter_is_asked_once_a_call(scripted: Scripted) -> None:
     limiter = Counter()
-    llm = ChatVIST2(model=engine, rate_limiter=limiter, cache=InMemoryCache())
+    llm = ChatVIST2(model=scripted, rate_limiter=limiter, cache=InMemoryCache())
     llm.invoke("q")
     llm.invoke("q")  # from the cache
     await llm.ainvoke("p")
@@ -125,13 +125,13 @@ async def test_rate_limiter_is_asked_once_a_call(engine: Scripted) -> None:
     async for _ in llm.astream("q"):
         pass
     assert limiter.calls == 4
-    assert len(engine.contexts) == 4
+    assert len(scripted.contexts) == 4
 
 
-def test_the_cache_tells_apart_what_answers_depend_on(engine: Scripted) -> None:
+def test_the_cache_tells_apart_what_answers_depend_on(scripted: Scripted) -> None:
     cache = InMemoryCache()
     other = Scripted("Something else.")
-    first, second = ChatVIST2(model=engine, cache=cache), ChatVIST2(model=other, cache=cache)
+    first, second = ChatVIST2(model=scripted, cache=cache), ChatVIST2(model=other, cache=cache)
     assert first.invoke("q").content == ANSWER
     assert second.invoke("q").content == "Something else."
     first.invoke("q", temperature=0.5)
@@ -139,9 +139,9 @@ def test_the_cache_tells_apart_what_answers_depend_on(engine: Scripted) -> None:
     first.memory.collection("books").add_documents(["A document."])
     for _ in range(2):
         first.invoke("q", include=["books"])  # may have changed
-    assert len(engine.contexts) == 5
+    assert len(scripted.contexts) == 5
     assert first.invoke("q").content == ANSWER
-    assert len(engine.contexts) == 5
+    assert len(scripted.contexts) == 5
 
 
 # Secrets
@@ -208,9 +208,9 @@ def test_other_errors_stay_as_they_are() -> None:
 
 
 async def test_a_question_too_long_is_a_context_overflow_of_both_kinds() -> None:
-    engine = Scripted(*[ours.ContextOverflowError("too long")] * 2)
+    scripted = Scripted(*[ours.ContextOverflowError("too long")] * 2)
     for session in (None, "s"):
-        llm = ChatVIST2(model=engine, store="memory://", session_id=session)
+        llm = ChatVIST2(model=scripted, store="memory://", session_id=session)
         with pytest.raises(theirs.ContextOverflowError, match="too long"):
             llm.invoke("q")
     with pytest.raises(theirs.ModelNotFoundError, match="no model"):
@@ -222,7 +222,7 @@ async def test_a_question_too_long_is_a_context_overflow_of_both_kinds() -> None
 # What a model can do
 
 
-def test_profile(engine: Scripted) -> None:
+def test_profile(scripted: Scripted) -> None:
     profile = ChatVIST2().profile
     assert profile is not None
     assert profile["name"] == "vist2-tiny"
@@ -230,7 +230,7 @@ def test_profile(engine: Scripted) -> None:
     assert profile["tool_calling"]
     assert profile["structured_output"]
     assert not profile["image_inputs"]
-    scripted = ChatVIST2(model=engine).profile
+    scripted = ChatVIST2(model=scripted).profile
     assert scripted is not None
     assert scripted["max_input_tokens"] == 1000 * 4 + 1000  # 8 words are 2 visual tokens
     assert ChatVIST2(model="owner/not-here").profile is None  # nothing is fetched for it
@@ -258,15 +258,15 @@ def test_tokens_of_tools_and_calls_are_counted(alone: ChatVIST2) -> None:
 # Images
 
 
-def test_images_are_named_to_the_model_if_that_is_wanted(engine: Scripted) -> None:
+def test_images_are_named_to_the_model_if_that_is_wanted(scripted: Scripted) -> None:
     url = "https://example.org/cat.png"
     message = HumanMessage([{"type": "text", "text": "Who is it?"}, {"type": "image", "url": url}])
-    llm = ChatVIST2(model=engine, store="memory://", media="placeholder", session_id="s")
+    llm = ChatVIST2(model=scripted, store="memory://", media="placeholder", session_id="s")
     with pytest.warns(UserWarning, match="reads text only"):
         llm.invoke([message])
     question = held(llm)[0][1]
     assert question.startswith("Who is it?[image")
-    assert question in engine.contexts[0].tail
+    assert question in scripted.contexts[0].tail
     for session in (None, "t"):
         with pytest.raises(ours.InvalidMessageError, match="media='placeholder'"):
             llm.invoke([message], media="error", session_id=session or "u")
@@ -276,14 +276,14 @@ def test_images_are_named_to_the_model_if_that_is_wanted(engine: Scripted) -> No
 
 
 def test_closing_closes_what_calls_without_a_session_opened(tmp_path: Path) -> None:
-    engine = PlainEngine()
-    llm = ChatVIST2(model=engine, store=f"sqlite:///{tmp_path / 'm.db'}")
+    scripted = PlainEngine()
+    llm = ChatVIST2(model=scripted, store=f"sqlite:///{tmp_path / 'm.db'}")
     llm.invoke("a word and another word and one more, " * 10)
-    encoded = len(engine.encoded)
+    encoded = len(scripted.encoded)
     assert encoded > 0
     llm.close()
     llm.invoke("a word and another word and one more, " * 10)
-    assert len(engine.encoded) == encoded  # found in the store again
+    assert len(scripted.encoded) == encoded  # found in the store again
     llm.close()
 
 

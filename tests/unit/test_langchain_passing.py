@@ -21,8 +21,8 @@ def words(topic: str, count: int) -> list[BaseMessage]:
 
 
 @pytest.fixture
-def alone(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine)
+def alone(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted)
 
 
 def look_up(what: str) -> str:
@@ -30,13 +30,13 @@ def look_up(what: str) -> str:
     return what
 
 
-def read(engine: Scripted) -> str:
+def read(scripted: Scripted) -> str:
     """All words that the last answer was made from."""
-    context = engine.contexts[-1]
+    context = scripted.contexts[-1]
     return context.pinned + "".join(chunk.text for chunk in context.sources) + context.tail
 
 
-def test_a_growing_list_encodes_only_what_is_new(engine: Scripted, alone: ChatVIST2) -> None:
+def test_a_growing_list_encodes_only_what_is_new(scripted: Scripted, alone: ChatVIST2) -> None:
     cached = []
     for count in (3, 7, 11, 15):
         usage = alone.invoke(words("a", count)).usage_metadata
@@ -44,44 +44,44 @@ def test_a_growing_list_encodes_only_what_is_new(engine: Scripted, alone: ChatVI
         details = usage["input_token_details"]
         cached.append(details["cache_read"])
         assert details["cache_read"] + details["cache_creation"] == 2 * len(
-            engine.contexts[-1].visual
+            scripted.contexts[-1].visual
         )
     assert cached[0] == 0
     assert cached == sorted(set(cached))
-    assert len(engine.encoded) == len(set(engine.encoded))
+    assert len(scripted.encoded) == len(set(scripted.encoded))
     assert alone.invoke(words("a", 15)).usage_metadata["input_token_details"] == {  # type: ignore[index]
         "cache_read": cached[-1] + details["cache_creation"],
         "cache_creation": 0,
     }
 
 
-def test_conversations_do_not_see_each_other(engine: Scripted, alone: ChatVIST2) -> None:
+def test_conversations_do_not_see_each_other(scripted: Scripted, alone: ChatVIST2) -> None:
     alone.invoke(words("secret", 9))
     alone.invoke(words("other", 9))
-    assert "secret" not in read(engine)
+    assert "secret" not in read(scripted)
     alone.invoke([*words("secret", 9)[:4], *words("other", 5)])  # what both begin with is shared
-    assert "secret0" in read(engine)
-    assert "secret5" not in read(engine)
+    assert "secret0" in read(scripted)
+    assert "secret5" not in read(scripted)
 
 
-def test_recent_messages_are_kept_as_text(engine: Scripted, alone: ChatVIST2) -> None:
+def test_recent_messages_are_kept_as_text(scripted: Scripted, alone: ChatVIST2) -> None:
     given = words("a", 9)
     alone.invoke(given)
-    own_rule = engine.contexts[-1].tail
+    own_rule = scripted.contexts[-1].tail
     alone.invoke(given, keep_recent=5)
-    assert "a4.0" in engine.contexts[-1].tail
-    assert len(engine.contexts[-1].tail) > len(own_rule)
-    ChatVIST2(model=engine, keep_recent=100).invoke(given)
-    assert engine.contexts[-1].visual == ()
+    assert "a4.0" in scripted.contexts[-1].tail
+    assert len(scripted.contexts[-1].tail) > len(own_rule)
+    ChatVIST2(model=scripted, keep_recent=100).invoke(given)
+    assert scripted.contexts[-1].visual == ()
     with pytest.raises(ValueError, match="keep_recent=-1"):
         alone.invoke(given, keep_recent=-1)
 
 
 def test_system_prompts_are_pinned_and_silence_is_passed_over(
-    engine: Scripted, alone: ChatVIST2
+    scripted: Scripted, alone: ChatVIST2
 ) -> None:
     alone.invoke([SystemMessage("Be brief."), *said("q"), AIMessage(""), HumanMessage("p")])
-    context = engine.contexts[0]
+    context = scripted.contexts[0]
     assert "Be brief." in context.pinned
     assert [part for part in context.tail if "\ue000" <= part <= "\ue00f"] == [
         "\ue000",
@@ -90,19 +90,19 @@ def test_system_prompts_are_pinned_and_silence_is_passed_over(
     ]
 
 
-def test_documents_of_the_memory_by_name(engine: Scripted, llm: ChatVIST2) -> None:
+def test_documents_of_the_memory_by_name(scripted: Scripted, llm: ChatVIST2) -> None:
     books = llm.memory.collection("handbook")
     books.add_documents(["The blue valve is behind the boiler."])
     for options in ({"include": "handbook"}, {"include": ["handbook"]}, {"include": [books]}):
         llm.bind(**options).invoke("Where?")
-        assert "blue valve" in read(engine)
-    ChatVIST2(model=engine).invoke("Where?", include=[books])
-    assert "blue valve" in read(engine)
+        assert "blue valve" in read(scripted)
+    ChatVIST2(model=scripted).invoke("Where?", include=[books])
+    assert "blue valve" in read(scripted)
     llm.invoke("And now?")
-    assert "blue valve" not in read(engine)
+    assert "blue valve" not in read(scripted)
 
 
-async def test_a_memory_that_a_middleware_names(engine: Scripted, llm: ChatVIST2) -> None:
+async def test_a_memory_that_a_middleware_names(scripted: Scripted, llm: ChatVIST2) -> None:
     session = llm.memory.session("thread")
     for text in ("one", "two", "three"):
         session.add("user", " ".join(f"{text}{place}" for place in range(20)))
@@ -114,28 +114,28 @@ async def test_a_memory_that_a_middleware_names(engine: Scripted, llm: ChatVIST2
     ):
         assert answer.content == ANSWER
         assert "session_id" not in answer.response_metadata
-        assert "one0" in read(engine)
-        assert "two0" in read(engine)
-        assert "three0" not in read(engine)
+        assert "one0" in read(scripted)
+        assert "two0" in read(scripted)
+        assert "three0" not in read(scripted)
     assert len(session.messages()) == 3
     assert held(llm) == []  # not the model's own session
 
 
-async def test_cancelling_stops_the_generation(engine: Scripted, alone: ChatVIST2) -> None:
-    engine.answers = ["word " * 5000]
+async def test_cancelling_stops_the_generation(scripted: Scripted, alone: ChatVIST2) -> None:
+    scripted.answers = ["word " * 5000]
     call = asyncio.create_task(alone.ainvoke("q"))
-    while not engine.running:
+    while not scripted.running:
         await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     for _ in range(500):
-        if not engine.running:
+        if not scripted.running:
             break
         await asyncio.sleep(0.01)
-    assert not engine.running
+    assert not scripted.running
 
 
-async def test_many_calls_at_once(engine: Scripted, alone: ChatVIST2) -> None:
+async def test_many_calls_at_once(scripted: Scripted, alone: ChatVIST2) -> None:
     answers = await alone.abatch([words("a", 9), words("b", 9), words("a", 9)])
     assert [answer.content for answer in answers] == [ANSWER] * 3

@@ -39,9 +39,9 @@ ABAB = said("q1", "a1", "q2", "a2")
     ],
 )
 def test_only_what_is_new_is_added(
-    engine: Scripted, llm: ChatVIST2, given: list[BaseMessage], added: list[str]
+    scripted: Scripted, llm: ChatVIST2, given: list[BaseMessage], added: list[str]
 ) -> None:
-    engine.answers = ["a1", "a2", "new"]
+    scripted.answers = ["a1", "a2", "new"]
     llm.invoke("q1")
     llm.invoke("q2")
     assert llm.invoke(given).content == "new"
@@ -63,9 +63,9 @@ def test_new_session_takes_the_whole_list(llm: ChatVIST2) -> None:
     ],
 )
 def test_contradiction_is_a_conflict_and_stores_nothing(
-    engine: Scripted, llm: ChatVIST2, given: list[BaseMessage]
+    scripted: Scripted, llm: ChatVIST2, given: list[BaseMessage]
 ) -> None:
-    engine.answers = ["a1", "a2"]
+    scripted.answers = ["a1", "a2"]
     llm.invoke("q1")
     llm.invoke("q2")
     before = held(llm)
@@ -76,9 +76,9 @@ def test_contradiction_is_a_conflict_and_stores_nothing(
 
 @pytest.mark.parametrize("history", [[], said("q1", "a1")], ids=["lone", "whole list"])
 def test_cancelled_question_is_answered_when_asked_again(
-    engine: Scripted, llm: ChatVIST2, history: list[BaseMessage]
+    scripted: Scripted, llm: ChatVIST2, history: list[BaseMessage]
 ) -> None:
-    engine.answers = ["a1", "never told", "a2"]
+    scripted.answers = ["a1", "never told", "a2"]
     llm.invoke("q1")
     stream = llm.stream("q2")
     next(stream)
@@ -89,7 +89,7 @@ def test_cancelled_question_is_answered_when_asked_again(
 
 
 async def test_cancelled_async_stream_is_answered_when_asked_again(
-    engine: Scripted, llm: ChatVIST2
+    scripted: Scripted, llm: ChatVIST2
 ) -> None:
     async for _ in llm.astream("q1"):
         break
@@ -98,15 +98,15 @@ async def test_cancelled_async_stream_is_answered_when_asked_again(
 
 
 def test_answered_question_sent_again_gets_the_stored_answer(
-    engine: Scripted, llm: ChatVIST2
+    scripted: Scripted, llm: ChatVIST2
 ) -> None:
-    engine.answers = ["a1", "a2"]
+    scripted.answers = ["a1", "a2"]
     llm.invoke("q1")
     llm.invoke("q2")
     again = llm.invoke(ABAB[:3])
     assert again.content == "a2"
     assert again.response_metadata["degraded"] == ["answered from the log"]
-    assert len(engine.contexts) == 2
+    assert len(scripted.contexts) == 2
     assert len(held(llm)) == 4
 
 
@@ -122,8 +122,8 @@ def test_question_that_was_added_without_a_turn(llm: ChatVIST2) -> None:
             llm.invoke(ABAB[:3])
 
 
-def test_silent_answer_is_passed_over(engine: Scripted, llm: ChatVIST2) -> None:
-    engine.answers = ["", "a2"]
+def test_silent_answer_is_passed_over(scripted: Scripted, llm: ChatVIST2) -> None:
+    scripted.answers = ["", "a2"]
     silent = llm.invoke("q1")
     assert silent.content == ""
     llm.invoke([HumanMessage("q1"), silent, HumanMessage("q2")])
@@ -139,13 +139,13 @@ def test_list_that_others_added_to_can_be_sent_again(llm: ChatVIST2) -> None:
     assert [text for _, text in held(llm)][:5] == ["q1", "a1", "q2", "a2", "q3"]
 
 
-def test_system_message_is_stored_once(engine: Scripted, llm: ChatVIST2) -> None:
+def test_system_message_is_stored_once(scripted: Scripted, llm: ChatVIST2) -> None:
     prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{x}")])
     chain = prompt | llm
     chain.invoke({"x": "q1"})
     chain.invoke({"x": "q2"})
     assert [turn for turn in held(llm) if turn[0] == "system"] == [("system", "Be brief.")]
-    assert all("Be brief." in context.pinned for context in engine.contexts)
+    assert all("Be brief." in context.pinned for context in scripted.contexts)
     llm.invoke("q3")  # without it is fine too
 
 
@@ -169,9 +169,9 @@ def test_system_message_for_a_session_that_has_none(llm: ChatVIST2) -> None:
 @pytest.mark.parametrize("session", ["s", None])
 @pytest.mark.parametrize("given", [[], [SystemMessage("Be brief.")], said("q1", "a1")])
 def test_last_message_must_be_human_or_a_result(
-    engine: Scripted, given: list[BaseMessage], session: str | None
+    scripted: Scripted, given: list[BaseMessage], session: str | None
 ) -> None:
-    llm = ChatVIST2(model=engine, store="memory://", session_id=session)
+    llm = ChatVIST2(model=scripted, store="memory://", session_id=session)
     with pytest.raises(InvalidMessageError, match="must be a human one or the result of a tool"):
         llm.invoke([*given])
     assert held(llm) == []
@@ -192,8 +192,8 @@ def test_text_blocks_are_joined(llm: ChatVIST2) -> None:
     assert held(llm)[0] == ("user", "My cat is Miso.")
 
 
-def test_answers_of_output_version_1_are_recognised(engine: Scripted) -> None:
-    llm = ChatVIST2(model=engine, store="memory://", session_id="s", output_version="v1")
+def test_answers_of_output_version_1_are_recognised(scripted: Scripted) -> None:
+    llm = ChatVIST2(model=scripted, store="memory://", session_id="s", output_version="v1")
     question = HumanMessage("q1")
     answer = llm.invoke([question])
     assert isinstance(answer.content, list)

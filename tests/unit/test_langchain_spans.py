@@ -36,8 +36,8 @@ def names(run: Run) -> list[str]:
 
 
 @pytest.fixture
-def alone(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine)
+def alone(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted)
 
 
 def test_invoke_and_stream(alone: ChatVIST2) -> None:
@@ -62,9 +62,9 @@ async def test_ainvoke_and_astream(alone: ChatVIST2) -> None:
         assert all(child.end_time and child.error is None for child in run.child_runs)
 
 
-def test_streaming_by_a_setting_and_by_stream_events(engine: Scripted) -> None:
+def test_streaming_by_a_setting_and_by_stream_events(scripted: Scripted) -> None:
     tree = Tree()
-    ChatVIST2(model=engine, streaming=True).invoke("q", config={"callbacks": [tree]})
+    ChatVIST2(model=scripted, streaming=True).invoke("q", config={"callbacks": [tree]})
     assert names(tree.roots[0])[-1] == "generate"
 
 
@@ -121,9 +121,11 @@ class Errors(BaseCallbackHandler):
         self.names.pop(run_id)
 
 
-async def test_a_stage_that_fails_or_is_left_is_told_so(engine: Scripted, alone: ChatVIST2) -> None:
+async def test_a_stage_that_fails_or_is_left_is_told_so(
+    scripted: Scripted, alone: ChatVIST2
+) -> None:
     handler = Errors()
-    engine.answers = [RuntimeError("no power")] * 2
+    scripted.answers = [RuntimeError("no power")] * 2
     with pytest.raises(RuntimeError, match="no power"):
         alone.invoke("q", config={"callbacks": [handler]})
     with pytest.raises(RuntimeError, match="no power"):
@@ -137,22 +139,22 @@ async def test_a_stage_that_fails_or_is_left_is_told_so(engine: Scripted, alone:
     assert handler.failed[2] == ("generate", "GeneratorExit")
 
 
-async def test_a_cancelled_call_leaves_no_stage_open(engine: Scripted, alone: ChatVIST2) -> None:
+async def test_a_cancelled_call_leaves_no_stage_open(scripted: Scripted, alone: ChatVIST2) -> None:
     handler = Errors()
-    engine.answers = ["word " * 5000]
+    scripted.answers = ["word " * 5000]
     call = asyncio.create_task(alone.ainvoke("q", config={"callbacks": [handler]}))
-    while not engine.running:
+    while not scripted.running:
         await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert handler.names == {}
     assert handler.failed == [("generate", "CancelledError")]
-    while engine.running:
+    while scripted.running:
         await asyncio.sleep(0.01)
 
 
-def test_a_handler_of_the_model_itself_sees_them_too(engine: Scripted) -> None:
+def test_a_handler_of_the_model_itself_sees_them_too(scripted: Scripted) -> None:
     tree = Tree()
-    ChatVIST2(model=engine, callbacks=[tree]).invoke("q")
+    ChatVIST2(model=scripted, callbacks=[tree]).invoke("q")
     assert names(tree.roots[0])[-1] == "generate"

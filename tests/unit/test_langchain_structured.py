@@ -56,17 +56,17 @@ def answering(method: str, name: str) -> Any:
 
 
 @pytest.fixture
-def alone(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine)
+def alone(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("schema", [Joke, OldJoke, JokeDict, Joke.model_json_schema()])
 async def test_answers_are_of_the_form(
-    engine: Scripted, alone: ChatVIST2, method: Any, schema: Any
+    scripted: Scripted, alone: ChatVIST2, method: Any, schema: Any
 ) -> None:
     name = schema["title"] if isinstance(schema, dict) else schema.__name__
-    engine.answers = [answering(method, name)] * 4
+    scripted.answers = [answering(method, name)] * 4
     asking = alone.with_structured_output(schema, method=method)
     found = [asking.invoke("q"), await asking.ainvoke("q"), list(asking.stream("q"))[-1]]
     found.append([piece async for piece in asking.astream("q")][-1])
@@ -76,7 +76,7 @@ async def test_answers_are_of_the_form(
             assert (answer.setup, answer.punchline) == ("Why?", "Because.")
         else:
             assert answer == SAID
-    for params in engine.params:
+    for params in scripted.params:
         if method == "function_calling":
             assert params.tool_choice == name
             assert not params.parallel_tool_calls
@@ -88,8 +88,8 @@ async def test_answers_are_of_the_form(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_dicts_grow_as_they_are_streamed(engine: Scripted, alone: ChatVIST2, method: Any) -> None:
-    engine.answers = [answering(method, "JokeDict")]
+def test_dicts_grow_as_they_are_streamed(scripted: Scripted, alone: ChatVIST2, method: Any) -> None:
+    scripted.answers = [answering(method, "JokeDict")]
     pieces = list(alone.with_structured_output(JokeDict, method=method).stream("q"))
     assert len(pieces) > 2
     assert pieces[-1] == SAID
@@ -98,18 +98,18 @@ def test_dicts_grow_as_they_are_streamed(engine: Scripted, alone: ChatVIST2, met
 
 
 def test_a_schema_without_a_name_and_json_without_a_schema(
-    engine: Scripted, alone: ChatVIST2
+    scripted: Scripted, alone: ChatVIST2
 ) -> None:
-    engine.answers = ['{"setup": "Why?"}', (ToolCall.of("c", "answer", {"setup": "W"}),), "{}"]
+    scripted.answers = ['{"setup": "Why?"}', (ToolCall.of("c", "answer", {"setup": "W"}),), "{}"]
     assert alone.with_structured_output(UNNAMED).invoke("q") == {"setup": "Why?"}
     by_function = alone.with_structured_output(UNNAMED, method="function_calling")
     assert by_function.invoke("q") == {"setup": "W"}
     assert alone.with_structured_output(method="json_mode").invoke("q") == {}
-    assert engine.params[2].schema == {"type": "object"}
+    assert scripted.params[2].schema == {"type": "object"}
 
 
-def test_raw_answers_beside_parsed_ones(engine: Scripted, alone: ChatVIST2) -> None:
-    engine.answers = [JSON, "no JSON"]
+def test_raw_answers_beside_parsed_ones(scripted: Scripted, alone: ChatVIST2) -> None:
+    scripted.answers = [JSON, "no JSON"]
     asking = alone.with_structured_output(Joke, include_raw=True)
     found = asking.invoke("q")
     assert found["raw"].content == JSON
@@ -119,15 +119,15 @@ def test_raw_answers_beside_parsed_ones(engine: Scripted, alone: ChatVIST2) -> N
     assert isinstance(failed["parsing_error"], OutputParserException)
 
 
-def test_tools_beside_a_form(engine: Scripted, alone: ChatVIST2) -> None:
+def test_tools_beside_a_form(scripted: Scripted, alone: ChatVIST2) -> None:
     def look_up(what: str) -> str:
         """Looks it up."""
         return what
 
-    engine.answers = [(ToolCall.of("c1", "look_up", {"what": "cats"}),)]
+    scripted.answers = [(ToolCall.of("c1", "look_up", {"what": "cats"}),)]
     asking = alone.with_structured_output(Joke, tools=[look_up], include_raw=True, strict=True)
     assert asking.invoke("q")["raw"].tool_calls[0]["name"] == "look_up"
-    assert engine.params[0].schema is not None
+    assert scripted.params[0].schema is not None
 
 
 class Options(BaseCallbackHandler):
@@ -139,8 +139,8 @@ class Options(BaseCallbackHandler):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tracing_is_told_the_form(engine: Scripted, alone: ChatVIST2, method: Any) -> None:
-    engine.answers = [answering(method, "Joke")] * 2
+def test_tracing_is_told_the_form(scripted: Scripted, alone: ChatVIST2, method: Any) -> None:
+    scripted.answers = [answering(method, "Joke")] * 2
     handler = Options()
     asking = alone.with_structured_output(Joke, method=method)
     asking.invoke("q", config={"callbacks": [handler]})
@@ -151,11 +151,11 @@ def test_tracing_is_told_the_form(engine: Scripted, alone: ChatVIST2, method: An
         assert told["schema"] == convert_to_json_schema(Joke)
 
 
-def test_an_answer_that_was_cut_off_is_an_error(engine: Scripted, alone: ChatVIST2) -> None:
+def test_an_answer_that_was_cut_off_is_an_error(scripted: Scripted, alone: ChatVIST2) -> None:
     """Parsers of LangChain would complete it."""
     cut = (ToolCall("c1", '{"name": "JokeDict", "arguments": {"setup": "Why'),)
     asking = alone.with_structured_output(JokeDict, method="function_calling")
-    engine.answers = [cut, cut]
+    scripted.answers = [cut, cut]
     with pytest.raises(OutputParserException, match="cut off"):
         asking.invoke("q")
     with pytest.raises(OutputParserException, match="cut off"):
@@ -175,14 +175,14 @@ def test_wrong_forms_are_refused(alone: ChatVIST2, schema: Any, method: Any, sai
         alone.with_structured_output(schema, method=method)
 
 
-def test_an_agent_uses_the_model_s_own_form(engine: Scripted, alone: ChatVIST2) -> None:
+def test_an_agent_uses_the_model_s_own_form(scripted: Scripted, alone: ChatVIST2) -> None:
     """`create_agent` takes its ProviderStrategy, since the profile says that the model can."""
 
     def look_up(what: str) -> str:
         """Looks it up."""
         return f"{what}: none"
 
-    engine.answers = [(ToolCall.of("c1", "look_up", {"what": "jokes"}),), JSON]
+    scripted.answers = [(ToolCall.of("c1", "look_up", {"what": "jokes"}),), JSON]
     agent = create_agent(alone, [look_up], response_format=Joke)
     found = agent.invoke({"messages": [HumanMessage("Tell me a joke.")]})
     assert found["structured_response"] == Joke(**SAID)
@@ -192,11 +192,11 @@ def test_an_agent_uses_the_model_s_own_form(engine: Scripted, alone: ChatVIST2) 
         "ToolMessage",
         "AIMessage",
     ]
-    assert all(params.schema is not None for params in engine.params)
-    assert all(len(params.tools) == 1 for params in engine.params)
+    assert all(params.schema is not None for params in scripted.params)
+    assert all(len(params.tools) == 1 for params in scripted.params)
 
 
-def test_response_format_in_openai_s_forms(engine: Scripted, alone: ChatVIST2) -> None:
+def test_response_format_in_openai_s_forms(scripted: Scripted, alone: ChatVIST2) -> None:
     forms: list[Any] = [
         {"type": "json_schema", "json_schema": {"name": "x", "schema": UNNAMED, "strict": True}},
         {"type": "json_object"},
@@ -206,7 +206,7 @@ def test_response_format_in_openai_s_forms(engine: Scripted, alone: ChatVIST2) -
     ]
     for form in forms:
         alone.invoke("q", response_format=form)
-    schemas = [params.schema for params in engine.params]
+    schemas = [params.schema for params in scripted.params]
     assert schemas[:4] == [UNNAMED, {"type": "object"}, None, UNNAMED]
     assert schemas[4] == Joke.model_json_schema()
     with pytest.raises(InvalidInputError, match="response_format"):

@@ -45,23 +45,23 @@ SEARCH = {"title": "search", "description": "Looks it up.", "type": "object", "p
 
 
 @pytest.fixture
-def alone(engine: Scripted) -> ChatVIST2:
-    return ChatVIST2(model=engine)
+def alone(scripted: Scripted) -> ChatVIST2:
+    return ChatVIST2(model=scripted)
 
 
 # Binding
 
 
-def test_all_kinds_of_tools_reach_the_engine(engine: Scripted, alone: ChatVIST2) -> None:
+def test_all_kinds_of_tools_reach_the_engine(scripted: Scripted, alone: ChatVIST2) -> None:
     alone.bind_tools([add, Find, weather, SEARCH]).invoke("q")
-    tools = {known.name: known for known in engine.params[0].tools}
+    tools = {known.name: known for known in scripted.params[0].tools}
     assert list(tools) == ["add", "Find", "weather", "search"]
     assert tools["add"].description == "Adds two numbers."
     assert tools["add"].parameters["required"] == ["a", "b"]
     assert tools["Find"].parameters["properties"]["city"]["description"] == "where"
     assert tools["search"].parameters == {"type": "object", "properties": {}}
-    assert engine.params[0].tool_choice == "auto"
-    assert engine.params[0].parallel_tool_calls
+    assert scripted.params[0].tool_choice == "auto"
+    assert scripted.params[0].parallel_tool_calls
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_all_kinds_of_tools_reach_the_engine(engine: Scripted, alone: ChatVIST2)
         ({"type": "any"}, "any"),
     ],
 )
-def test_tool_choice(engine: Scripted, alone: ChatVIST2, choice: Any, chosen: str) -> None:
+def test_tool_choice(scripted: Scripted, alone: ChatVIST2, choice: Any, chosen: str) -> None:
     alone.bind_tools([add, weather], tool_choice=choice).invoke("q")
     alone.invoke("q", tools=[add], tool_choice=choice)  # without bind_tools too
-    assert [params.tool_choice for params in engine.params] == [chosen] * 2
+    assert [params.tool_choice for params in scripted.params] == [chosen] * 2
 
 
 @pytest.mark.parametrize("choice", ["subtract", {"type": "function", "function": {"name": "x"}}, 3])
@@ -99,23 +99,23 @@ def test_what_is_no_function_is_refused(alone: ChatVIST2, kind: dict[str, Any]) 
 
 
 def test_parallel_calls_can_be_forbidden_and_strict_is_taken(
-    engine: Scripted, alone: ChatVIST2
+    scripted: Scripted, alone: ChatVIST2
 ) -> None:
     alone.bind_tools([add], parallel_tool_calls=False, strict=True).invoke("q")
-    assert not engine.params[0].parallel_tool_calls
+    assert not scripted.params[0].parallel_tool_calls
 
 
 # Telling
 
 
 def test_calls_are_streamed_name_first_and_arguments_in_pieces(
-    engine: Scripted, alone: ChatVIST2
+    scripted: Scripted, alone: ChatVIST2
 ) -> None:
     calls = (
         ToolCall("c1", '{"name": "add", "arguments": {"a": 1, "b": [2, {"}": "\\"{"}]}}'),
         ToolCall.of("c2", "weather", {"city": "Łódź"}),
     )
-    engine.answers = [calls]
+    scripted.answers = [calls]
     chunks = list(alone.bind_tools([add, weather]).stream("q"))
     pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]
     of_first = [piece for piece in pieces if piece["index"] == 0]
@@ -134,9 +134,9 @@ def test_calls_are_streamed_name_first_and_arguments_in_pieces(
 
 
 @pytest.mark.parametrize("version", ["v0", "v1"])
-async def test_calls_are_told_alike_in_all_ways(engine: Scripted, version: str) -> None:
-    llm = ChatVIST2(model=engine, output_version=version).bind_tools([add])
-    engine.answers = [(ToolCall.of("c1", "add", {"a": 1}),)] * 4
+async def test_calls_are_told_alike_in_all_ways(scripted: Scripted, version: str) -> None:
+    llm = ChatVIST2(model=scripted, output_version=version).bind_tools([add])
+    scripted.answers = [(ToolCall.of("c1", "add", {"a": 1}),)] * 4
     told = [llm.invoke("q"), await llm.ainvoke("q"), reduce(plus, list(llm.stream("q")))]
     told.append(reduce(plus, [chunk async for chunk in llm.astream("q")]))
     for message in told:
@@ -190,9 +190,9 @@ def test_calls_in_another_form(text: str, name: str | None, args: Any) -> None:
 
 
 def test_a_call_that_is_cut_off_is_invalid_in_invoke_too(
-    engine: Scripted, alone: ChatVIST2
+    scripted: Scripted, alone: ChatVIST2
 ) -> None:
-    engine.answers = [(ToolCall("c1", '{"name": "add", "arguments": {"a": 1'),)]
+    scripted.answers = [(ToolCall("c1", '{"name": "add", "arguments": {"a": 1'),)]
     message = alone.bind_tools([add]).invoke([HumanMessage("q")])
     assert message.tool_calls == []
     assert message.invalid_tool_calls[0]["name"] == "add"

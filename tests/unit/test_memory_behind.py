@@ -124,8 +124,8 @@ def test_what_could_not_be_written_is_written_with_its_next_use() -> None:
     used, unused = tell(memory.session("a")), tell(memory.session("b"))
     memory.flush()
     for _ in range(3):  # however often it fails
-        [note] = used.ask("Who?").degraded
-        assert note == "visual tokens were not cached: put_many is out of order"
+        notes = set(used.ask("Who?").degraded)  # of what was put before and what is put now
+        assert notes == {"visual tokens were not cached: put_many is out of order"}
         memory.flush()
     assert not any(stored(used))
     store.broken.clear()
