@@ -1,7 +1,7 @@
 """A chat over days: closed in between, and longer than its context, with a look at what is read.
 
-Run it with ``python examples/chat_with_history.py``. The bundled model is very small: it remembers
-what it was asked about more often than it says it well.
+Run it with ``python examples/chat_with_history.py``. The bundled model is very small and often
+answers wrongly; what is shown is how much of the talk it read, chosen in two ways.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ def main() -> None:
                 session.add("assistant", "Thank you for telling me.")
 
         with closing(ChatVIST2(store=store, session_id="diary", max_tokens=40)) as llm:
+            diary = llm.memory.session("diary")
             question = HumanMessage("What is my cat called?")
             for how in ("recent", "relevant"):
-                reply: AIMessage = llm.invoke([question], budget=200, selection=how)
+                diary.branch(how)  # a copy for each, so that neither hears the other's answer
+                reply: AIMessage = llm.invoke([question], session_id=how, budget=200, selection=how)
                 told = reply.response_metadata
                 print(
                     f"\n{question.text} ({how}) {reply.text}\n  {told['visual_tokens']} visual "
                     f"tokens for {told['text_tokens']} text tokens were read, "
                     f"{told['left_out_tokens']} text tokens were left out"
                 )
-            print(f"\n{len(llm.memory.session('diary').messages())} messages are kept")
+            print(f"\n{len(diary.messages())} messages are kept")
 
 
 if __name__ == "__main__":
