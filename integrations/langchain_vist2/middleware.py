@@ -29,6 +29,7 @@ from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages.utils import count_tokens_approximately
 
 from langchain_vist2.attempts import Attempts
+from langchain_vist2.chat_model import ChatVIST2
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.following import sessions_of
 from langchain_vist2.memory_readers import ByMemory, ByPages, ByTensors
@@ -41,7 +42,7 @@ from langchain_vist2.settings import Settings, TokenCounter
 from langchain_vist2.splitting import Size
 from langchain_vist2.tools import expand_memory_tool
 from vist2_memory.errors import CodecError, EncodingError, StoreError
-from vist2_memory.memory import VisualMemory
+from vist2_memory.memory import Session, VisualMemory
 from vist2_memory.store.base import Deleted
 
 _RETRIED = (StoreError, EncodingError, CodecError, ContextOverflowError)
@@ -169,8 +170,6 @@ class VisualMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _reads(self, request: ModelRequest[Any]) -> type[ByMemory] | None:
         """How the model of ``request`` reads visual memory; None if it does not."""
-        from langchain_vist2.chat_model import ChatVIST2
-
         if isinstance(request.model, ChatVIST2):
             if self.memory.draws_pages:
                 raise InvalidInputError(
@@ -191,7 +190,7 @@ class VisualMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             memory, results = self._passing, self._passing_results
             self._passed[name] = None
             self._passed.move_to_end(name)
-            gone = [next(iter(self._passed)) for _ in range(len(self._passed) > _PASSING)]
+            gone = list(self._passed)[:-_PASSING]
             for old in gone:
                 del self._passed[old]
         for old in gone:
@@ -201,7 +200,7 @@ class VisualMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             results.forget(old)
         return memory, results
 
-    def _nothing(self) -> Any:
+    def _nothing(self) -> Session:
         """A session that holds nothing."""
         return self._without_thread("nothing")[0].session("nothing")
 

@@ -3,83 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from langchain.agents import create_agent
-from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.tools import tool
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
 from langchain_vist2.following import sessions_of
+from tests.support.agent_runs import agent_of, look, read_all, say, talked, thread
 from tests.support.agents import (
-    SilentStore,
-    StrictChat,
     agent_memory,
     calls,
     engine_of,
     shown,
     tools_of,
 )
-from vist2_memory import InvalidInputError, VisualMemory
-
-
-@tool
-def look(at: str) -> str:
-    """Look at a place."""
-    return f"At {at} there is a lamp."
-
-
-@tool
-def read_all() -> str:
-    """Read everything."""
-    return " ".join(f"Line {number} says {number * 7}." for number in range(300))
-
-
-def thread(name: str = "t") -> Any:
-    return {"configurable": {"thread_id": name}}
-
-
-def agent_of(
-    memory: VisualMemory,
-    *,
-    model: Any = None,
-    tools: Sequence[Any] = (),
-    prompt: str | None = None,
-    saver: Any = None,
-    response_format: Any = None,
-    **options: Any,
-) -> Any:
-    """An agent with the middleware, on the engine of ``memory`` unless a model is given."""
-    return create_agent(
-        model or ChatVIST2(model=memory.engine),
-        tools,
-        system_prompt=prompt,
-        middleware=[VisualMemoryMiddleware(memory, **options)],
-        checkpointer=saver or InMemorySaver(),
-        response_format=response_format,
-    )
-
-
-def say(agent: Any, text: str, config: Any = None) -> list[BaseMessage]:
-    """Say ``text`` to the agent; all messages of its state."""
-    result = agent.invoke({"messages": [HumanMessage(text)]}, config or thread())
-    messages: list[BaseMessage] = result["messages"]
-    return messages
-
-
-def talked(agent: Any, turns: int, config: Any = None) -> list[BaseMessage]:
-    """So many turns of talk."""
-    for number in range(turns):
-        text = f"Question {number}: what of the harbour on the day numbered {number}, my friend?"
-        messages = say(agent, text, config)
-    return messages
 
 
 def test_recent_messages_are_text_and_all_older_ones_visual_memory() -> None:
@@ -217,97 +158,6 @@ def test_the_newest_question_is_folded_and_shortened_if_it_is_too_long() -> None
     assert "bees" in shown(context)
 
 
-def test_what_cannot_fit_is_a_clear_error() -> None:
-    memory = agent_memory()
-    agent = agent_of(memory, max_tokens=100, prompt="Obey. " * 200)
-    with pytest.raises(ContextOverflowError, match="does not fit into 100 tokens: system prompt"):
-        say(agent, "Hello.")
-    pinned = agent_of(memory, keep_recent=("messages", 1))
-    pinned.update_state(thread("u"), {"messages": [SystemMessage("Obey. " * 600)]})
-    with pytest.raises(ContextOverflowError, match=r"would have \d+ tokens, the model"):
-        say(pinned, "Hello.", thread("u"))
-
-
-@pytest.mark.parametrize("broken", ["append", "snapshot"])
-def test_where_the_store_fails_text_is_sent_and_it_is_told(
-    broken: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = SilentStore()
-    memory = agent_memory(store=store)
-    agent = agent_of(memory, keep_recent=("messages", 2))
-    talked(agent, 4)
-    store.broken.add(broken)
-    with caplog.at_level(logging.WARNING, logger="langchain_vist2"):
-        messages = talked(agent, 1)
-    [note] = messages[-1].response_metadata["degraded"]
-    assert "sent text only" in note
-    assert "out of order" in note
-    assert "thread 't'" in caplog.text
-    context = engine_of(memory).contexts[-1]
-    assert not context.visual
-    assert context.tail.count("\ue000") == 5
-    store.broken.clear()
-    messages = talked(agent, 1)
-    assert not messages[-1].response_metadata["degraded"]
-    assert engine_of(memory).contexts[-1].visual
-
-
-def test_where_the_encoder_fails_text_is_sent_within_the_budget() -> None:
-    memory = agent_memory()
-    agent = agent_of(memory, keep_recent=("messages", 2), max_tokens=400)
-    talked(agent, 3)
-    engine = engine_of(memory)
-
-    def broken(chunks: Any) -> Any:
-        raise RuntimeError("out of memory")
-
-    engine.encode = broken  # type: ignore[method-assign]
-    messages = talked(agent, 9)
-    assert "out of memory" in messages[-1].response_metadata["degraded"][0]
-    assert len(messages) == 24
-    assert max(engine.read) <= 400
-    context = engine.contexts[-1]
-    assert not context.visual
-    assert "messages of this conversation are not shown here; expand_memory(search" in context.tail
-    assert messages[-2].text in context.tail
-
-
-def test_a_store_that_fails_while_the_model_reads_is_told_too() -> None:
-    store = SilentStore()
-    memory = agent_memory(store=store)
-    session = memory.session("t")
-    agent = agent_of(memory, keep_recent=("messages", 2))
-    talked(agent, 4)
-    complete = session.complete
-
-    def breaks(*args: Any, **options: Any) -> Any:
-        store.broken.add("snapshot")
-        return complete(*args, **options)
-
-    session.complete = breaks  # type: ignore[method-assign]
-    messages = talked(agent, 1)
-    assert "out of order" in messages[-1].response_metadata["degraded"][0]
-
-
-def test_a_memory_of_another_model_is_refused() -> None:
-    memory, other = agent_memory(), agent_memory()
-    engine_of(other).spec = engine_of(other).spec.__class__(
-        **{
-            **{
-                name: getattr(engine_of(other).spec, name)
-                for name in engine_of(other).spec.__slots__
-            },
-            "fingerprint": "another",
-        }
-    )
-    agent = agent_of(memory, model=ChatVIST2(model=other.engine))
-    with pytest.raises(InvalidInputError, match="give both the same engine"):
-        say(agent, "Hello.")
-    pages = VisualMemory.open("memory://", model="pages:openai")
-    with pytest.raises(InvalidInputError, match="ChatVIST2 reads visual tokens"):
-        say(agent_of(pages, model=ChatVIST2(model=memory.engine)), "Hello.")
-
-
 def test_a_chat_model_without_a_name_answers_with_the_engine_of_the_memory() -> None:
     memory = agent_memory(lambda number: "From the memory's engine.")
     llm = ChatVIST2(store="memory://")
@@ -368,53 +218,6 @@ def test_a_deleted_thread_leaves_nothing() -> None:
     assert memory.collections() == []
     assert asyncio.run(middleware.adelete_thread("other")).messages > 0
     assert memory.sessions() == []
-
-
-def test_images_are_remembered_by_name_with_a_warning_or_refused() -> None:
-    image = {"type": "image", "base64": "aGk=", "mime_type": "image/png"}
-    pictured = HumanMessage([{"type": "text", "text": "See this:"}, image])
-    memory = agent_memory()
-    model = ChatVIST2(model=memory.engine, media="placeholder")
-    agent = agent_of(memory, model=model, keep_recent=("messages", 1))
-    with pytest.warns(UserWarning, match="image"):
-        agent.invoke({"messages": [pictured]}, thread())
-    with pytest.warns(UserWarning, match="memory holds text only: its name is remembered"):
-        talked(agent, 2)
-    assert memory.session("t").messages()[0].text == "See this:[image: image/png]"
-    strict = agent_of(memory, model=model, keep_recent=("messages", 1), media="error")
-    with pytest.raises(InvalidInputError, match="media='placeholder'"):
-        strict.invoke({"messages": [pictured, HumanMessage("What is it?")]}, thread("u"))
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("keep_recent", ("words", 3)),
-        ("keep_recent", ("messages", 0)),
-        ("keep_recent", ("fraction", 1.5)),
-        ("keep_recent", 6),
-        ("trigger", ("tokens", True)),
-        ("trigger", [("tokens", 10), ("messages", -1)]),
-        ("max_tokens", 0),
-        ("tool_result_tokens", 0.5),
-        ("media", "drop"),
-    ],
-)
-def test_options_that_are_not_allowed(option: str, value: Any) -> None:
-    with pytest.raises(InvalidInputError, match=option):
-        VisualMemoryMiddleware(agent_memory(), **{option: value})
-
-
-def test_fractions_are_of_the_budget_or_of_what_the_model_takes() -> None:
-    memory = agent_memory()
-    agent = agent_of(memory, keep_recent=("fraction", 0.3), max_tokens=300, expand=False)
-    talked(agent, 8)
-    assert 1 < engine_of(memory).contexts[-1].tail.count("\ue000") < 8
-    unknown = agent_of(agent_memory(), model=StrictChat(), trigger=("fraction", 0.5))
-    pages = VisualMemory.open("memory://", model="pages:openai")
-    unknown = agent_of(pages, model=StrictChat(), trigger=("fraction", 0.5))
-    with pytest.raises(InvalidInputError, match="give max_tokens"):
-        say(unknown, "Hello.")
 
 
 def test_two_runs_of_one_thread_at_once_do_not_mix() -> None:
