@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import uuid
 from typing import Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
 from langchain_vist2.following import sessions_of
+from langchain_vist2.reference import VisualContext
 from tests.support.agent_runs import agent_of, look, read_all, say, talked, thread
 from tests.support.agents import (
     agent_memory,
@@ -240,3 +245,29 @@ def test_two_runs_of_one_thread_at_once_do_not_mix() -> None:
     for name in sessions_of(memory, "t"):
         said = [m.text for m in memory.session(name).messages() if m.text.startswith("I am")]
         assert len(said) <= 1
+
+
+def test_an_agent_streams_and_traces_hold_no_words_of_the_memory() -> None:
+    memory = agent_memory(lambda number: f"Answer {number}.")
+    agent = agent_of(memory, keep_recent=("messages", 1))
+    talked(agent, 3)
+
+    class Kept(BaseTracer):
+        def _persist_run(self, run: Run) -> None:
+            pass
+
+        def on_chat_model_start(self, *args: Any, **options: Any) -> Any:
+            seen.append(repr(options["invocation_params"]))
+            return super().on_chat_model_start(*args, **options)
+
+    seen: list[str] = []
+    config = {**thread(), "callbacks": [Kept()]}
+    asked = {"messages": [HumanMessage("And the ferry?")]}
+    pieces = [chunk.text for chunk, _ in agent.stream(asked, config, stream_mode="messages")]
+    assert "".join(pieces) == "Answer 3."
+    [told] = seen
+    assert "VisualContext(session='t', upto=6, include=(), budget=None, digest=" in told
+    assert "harbour" not in told
+    assert copy.deepcopy(VisualContext(memory.session("t"), 1)).session is memory.session("t")
+    with pytest.raises(ValueError, match="upto=-1"):
+        VisualContext(memory.session("t"), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -156,3 +157,15 @@ def test_fractions_are_of_the_budget_or_of_what_the_model_takes() -> None:
     unknown = agent_of(pages, model=StrictChat(), trigger=("fraction", 0.5))
     with pytest.raises(InvalidInputError, match="give max_tokens"):
         say(unknown, "Hello.")
+
+
+def test_asynchronous_agents_fall_back_to_text_too() -> None:
+    store = SilentStore()
+    memory = agent_memory(store=store)
+    agent = agent_of(memory, keep_recent=("messages", 2))
+    talked(agent, 4)
+    store.broken.add("snapshot")
+    asked = {"messages": [HumanMessage("And now?")]}
+    messages = asyncio.run(agent.ainvoke(asked, thread()))["messages"]
+    assert "out of order" in messages[-1].response_metadata["degraded"][0]
+    assert engine_of(memory).contexts[-1].tail.count("\ue000") == 5
