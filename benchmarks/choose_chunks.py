@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--answers", action="store_true")
     parser.add_argument("--seed", type=int, default=12345)
     given = parser.parse_args()
-    engine = open_engine(find_model("vist2-tiny"), None, None, "bfloat16")
+    engine = open_engine(find_model("vist2-tiny"))
     assert isinstance(engine, TorchEngine)
     print(f"budget {given.budget} visual tokens; kept / answered right, in per cent")
     print("| history | times the budget | questions | " + " | ".join(POLICIES) + " |")

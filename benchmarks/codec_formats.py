@@ -48,7 +48,7 @@ def along(
     """
     cache = engine.prefill("", values)
     ids = engine.processor.tokenizer.encode(past.transcript.tail + prompt)
-    logits = cache.append(engine._embed(ids))
+    logits = cache.append(engine.encoder.embed(ids))
     tokens: list[int] = []
     seen = []
     while len(tokens) < (len(forced) or ANSWER):
@@ -59,7 +59,7 @@ def along(
         tokens.append(token)
         if not forced and token in engine.processor.stop_ids:
             break
-        logits = cache.append(engine._embed([token]))
+        logits = cache.append(engine.encoder.embed([token]))
     return tokens, torch.stack(seen)
 
 

@@ -141,7 +141,9 @@ class Context:
     and ``tail`` the written-down transcript after the last fold, ending with the mark of the role
     whose turn it is to speak. ``sources`` are the chunks that ``visual`` stands for, in the same
     order, for engines that put a part of their text beside them. ``speaks`` says whose words
-    ``tail`` begins with, where it begins inside a message.
+    ``tail`` begins with, where it begins inside a message. ``cache_salt``: what an engine keeps of
+    this context, as its KV cache, is used again for contexts of equal salt alone; it is the
+    memory's namespace, so that no tenant can find out by time what another one asks.
     """
 
     pinned: str
@@ -149,6 +151,7 @@ class Context:
     tail: str
     sources: tuple[Chunk, ...] = ()
     speaks: Role = "assistant"
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.vlm.families import find_family
 from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError, Vist2Error
 from vist2_memory.model.ratios import choose, geometries_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
-from vist2_memory.store.formats import DType
 
 DEFAULT_MODEL = "vist2-tiny"
 VIST2 = "vist2"
@@ -111,20 +112,31 @@ def open_engine(
     folder: Path,
     ratio: float | None = None,
     device: str | None = None,
-    tensors_dtype: DType = "bfloat16",
+    *,
+    engine: str = "torch",
+    options: EngineOptions | None = None,
 ) -> Engine:
     """Load the model in ``folder`` into the engine that runs its kind.
 
-    ``ratio``: see :func:`find_geometry`. ``tensors_dtype``: what visual tokens are stored in.
+    ``ratio``: see :func:`find_geometry`. ``engine``: see :func:`check_engine`. ``device``: one for
+    ``options`` that name none.
     """
     refuse_ratio(folder, ratio)
-    if read_config(folder).get("model_type") == VIST2:
-        from vist2_memory.engine.torch import TorchEngine  # loads torch
+    asked = options or EngineOptions()
+    asked = replace(asked, device=asked.device or device)
+    kind = read_config(folder).get("model_type")
+    if kind != VIST2:
+        if engine != "torch":
+            raise InvalidInputError(
+                f"engine={engine!r} runs VIST2 checkpoints, {folder.name} is a {kind} model: leave "
+                "it out"
+            )
+        from vist2_memory.engine.vlm.engine import VLMEngine
 
-        return TorchEngine(folder, ratio=ratio, device=device, tensors_dtype=tensors_dtype)
-    from vist2_memory.engine.vlm.engine import VLMEngine
+        return VLMEngine(folder, device=asked.device, tensors_dtype=asked.tensors_dtype)
+    from vist2_memory.engine.torch import TorchEngine  # loads torch
 
-    return VLMEngine(folder, device=device, tensors_dtype=tensors_dtype)
+    return TorchEngine(folder, ratio=ratio, options=asked)
 
 
 def bundled_models() -> list[str]:

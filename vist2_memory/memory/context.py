@@ -159,7 +159,8 @@ def assemble(
     visual = tuple(tokens for part in parts for tokens in part.visual)
     sources = tuple(one.chunk for one in kept)
     left_out = told([candidates[place] for place in selection.left_out], state)
-    return Assembled(Context(pinned, visual, tail, sources, state.speaks), left_out, tuple(parts))
+    context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace)
+    return Assembled(context, left_out, tuple(parts))
 
 
 def needs(

@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
 from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import (
     InvalidInputError,
@@ -50,9 +50,7 @@ class VisualMemory(Housekeeping):
         store: Store,
         model: Path | Engine,
         namespace: str,
-        device: str | None,
-        ratio: float | None,
-        tensors_dtype: DType = "bfloat16",
+        load: Callable[[Path], Engine],
         cache_bytes: int = CACHE_BYTES,
         outbox: Outbox | None = None,
         selection: Policy = recent,
@@ -68,9 +66,7 @@ class VisualMemory(Housekeeping):
         self.namespace = namespace
         self._engine = model if isinstance(model, Engine) else None
         self._model = model
-        self._device = device
-        self._ratio = ratio
-        self._tensors_dtype = tensors_dtype
+        self._load = load
         self._lock = threading.Lock()
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._recent: deque[Session] = deque(maxlen=64)  # kept, so that their logs stay read
@@ -96,6 +92,8 @@ class VisualMemory(Housekeeping):
         encryption_keys: str | Sequence[str] | None = None,
         outbox: str | Path | None = "default",
         selection: Policy | str = "recent",
+        engine: str | None = None,
+        engine_options: Mapping[str, Any] | None = None,
     ) -> VisualMemory:
         """Open the memory in the store at ``url``.
 
@@ -124,10 +122,14 @@ class VisualMemory(Housekeeping):
         none for a store in memory). ``selection``: how to choose what is read where not all fits,
         unless a question says it: see :class:`ReadingOptions`.
 
+        ``engine``: what runs a VIST2 model: ``torch``, in this process; ``vllm``, vLLM in this
+        process; or ``vllm+http://host:8000``, a vLLM server (default: ``VIST2_ENGINE``, or
+        ``torch``). ``engine_options``: see :class:`EngineOptions`, as ``{"kv_dtype": "int8"}``.
+
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
-        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype or
-        a selection that is not known, or keys that are none. Warns (``StoreWarning``) of a server
-        that may evict logs, and of tensors that are out of reach.
+        ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, a
+        selection, an engine or an option of it that is not known, or keys that are none. Warns
+        (``StoreWarning``) of a server that may evict logs, and of tensors that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
         if not isinstance(model, Engine):
@@ -152,6 +154,7 @@ class VisualMemory(Housekeeping):
                 "AsyncRedisStore(client), both in vist2_memory.store.redis"
             )
         dtype = opening.tensors_dtype(tensors_dtype, model)
+        load = opening.loader(model, engine, ratio, device, dtype, engine_options)
         policy = find_policy(selection)
         opened: list[Store] = []
         try:
@@ -164,7 +167,7 @@ class VisualMemory(Housekeeping):
             for part in opened:
                 part.close()
             raise
-        memory = cls(store, model, namespace, device, ratio, dtype, cache_bytes, kept, policy)
+        memory = cls(store, model, namespace, load, cache_bytes, kept, policy)
         memory._opened = opened
         memory.replay()
         return memory
@@ -182,9 +185,7 @@ class VisualMemory(Housekeeping):
         with self._lock:
             if self._engine is None:
                 assert isinstance(self._model, Path)
-                self._engine = open_engine(
-                    self._model, self._ratio, self._device, self._tensors_dtype
-                )
+                self._engine = self._load(self._model)
             return self._engine
 
     @property

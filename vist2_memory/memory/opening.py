@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.engine.catalog import open_engine
+from vist2_memory.engine.options import EngineOptions, check_engine
 from vist2_memory.errors import InvalidInputError, StoreUnavailableError, StoreWarning
 from vist2_memory.store import JoinedStore, open_store
 from vist2_memory.store.base import Store
@@ -62,6 +64,23 @@ def outbox(wanted: str | Path | None, store: Store) -> Outbox | None:
         return None if wanted is None else Outbox(wanted)
     path = None if store.identity.startswith("memory://") else default_path()
     return None if path is None else Outbox(path)
+
+
+def loader(
+    model: Path | Engine,
+    engine: str | None,
+    ratio: float | None,
+    device: str | None,
+    dtype: DType,
+    options: Mapping[str, Any] | None,
+) -> Callable[[Path], Engine]:
+    """What loads the model; raises ``InvalidInputError`` at once for what cannot be asked of it."""
+    if isinstance(model, Engine) and (engine or options):
+        asked = f"engine={engine!r}" if engine else "engine_options"
+        raise InvalidInputError(f"{asked} is chosen where an engine is made: leave it out")
+    kind = check_engine(engine or os.environ.get("VIST2_ENGINE") or "torch")
+    found = EngineOptions.of(options or {}, device=device, tensors_dtype=dtype)
+    return lambda folder: open_engine(folder, ratio, engine=kind, options=found)
 
 
 def tensors_dtype(asked: str | None, model: Path | Engine) -> DType:

@@ -1,0 +1,90 @@
+"""Chunks to visual tokens by a VIST2 checkpoint: draw, vision tower, aligner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vist2_memory.model.modeling import Vist2ForConditionalGeneration
+from vist2_memory.model.processor import Vist2Processor
+from vist2_memory.store.formats import TensorFormat
+from vist2_memory.tracing import span
+from vist2_memory.types import Chunk, VisualTokens
+
+ENCODE_BATCH = 64
+"""Sketches that go through the tower at once."""
+
+
+class Encoder:
+    """The part of a VIST2 checkpoint that sees: tower, aligner, and the embeddings of tokens."""
+
+    def __init__(
+        self,
+        model: Vist2ForConditionalGeneration,
+        processor: Vist2Processor,
+        fingerprint: str,
+        tensors: TensorFormat,
+    ) -> None:
+        self.model, self.processor = model, processor
+        self.fingerprint, self.tensors = fingerprint, tensors
+        self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        """Draw ``chunks`` and run the tower and the aligner, a batch at a time.
+
+        A chunk that would cost more drawn than written stays text: its values are then the
+        embeddings of its tokens.
+        """
+        out: list[VisualTokens] = []
+        for start in range(0, len(chunks), ENCODE_BATCH):
+            out += self._encode_batch(chunks[start : start + ENCODE_BATCH])
+        return out
+
+    def cost(self, chunk: Chunk) -> int:
+        """Visual tokens that ``chunk`` takes; drawn or written, whatever is less."""
+        return self._cost(chunk.text)
+
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """Embeddings of ``ids``, shape (tokens, hidden size)."""
+        table = self.model.get_input_embeddings()
+        embeds: Tensor = table(torch.tensor(ids, dtype=torch.long, device=self._weight.device))
+        return embeds
+
+    def join(self, visual: Sequence[VisualTokens]) -> Tensor:
+        """Visual tokens end to end, shape (tokens, hidden size)."""
+        weight = self._weight
+        empty = np.empty((0, weight.shape[1]), dtype=np.float32)
+        values = np.concatenate([empty, *(tokens.values for tokens in visual)])
+        return torch.from_numpy(values).to(device=weight.device, dtype=weight.dtype)
+
+    @property
+    def _weight(self) -> Any:
+        return self.model.get_input_embeddings().weight
+
+    def _cost_of(self, text: str) -> int:
+        processor = self.processor
+        return min(processor.chunker.count(text), processor.renderer.visual_tokens(text))
+
+    def _encode_batch(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
+        processor, device = self.processor, self._weight.device
+        with span("draw", chunks=len(chunks)):
+            sketches = processor.renderer.draw(chunks)
+        with span("encode", chunks=len(chunks)):
+            patches, mask = processor.patches(sketches)
+            encoded = self.model.encode(patches.to(device), mask.to(device), processor.geometry)
+            values = encoded.float().cpu().numpy()
+        out = []
+        for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):
+            own = drawn[: sketch.visual_tokens]
+            if self.cost(chunk) < sketch.visual_tokens:
+                written = self.embed(processor.tokenizer.encode(chunk.text))
+                own = written.float().cpu().numpy()
+            own = self.tensors.rounded(own)
+            out.append(VisualTokens(chunk.id, own, self.fingerprint, chunk.tokens))
+        return out

@@ -1,0 +1,86 @@
+"""How a model is run: which engine, in what precision, with how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_args
+
+from vist2_memory.errors import InvalidInputError
+from vist2_memory.store.formats import DType
+
+KVType: TypeAlias = Literal["int8", "fp8"]
+WeightType: TypeAlias = Literal["int8", "int4", "fp8"]
+ComputeType: TypeAlias = Literal["float32", "bfloat16"]
+
+KV_CACHE_BYTES = 2**30
+"""Of keys and values that are kept between turns, unless said otherwise."""
+VLLM = "vllm"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to run a model; what is None is chosen by the engine for its model and device."""
+
+    device: str | None = None
+    """As torch names it; a GPU if there is one."""
+    dtype: ComputeType | None = None
+    """What is computed in."""
+    tensors_dtype: DType = "bfloat16"
+    """What visual tokens are rounded to, and stored in."""
+    kv_cache_bytes: int = KV_CACHE_BYTES
+    """Of keys and values to be kept between turns and shared between contexts with the same
+    beginning, beside those of the answers in progress; 0 for none."""
+    kv_dtype: KVType | None = None
+    """What keys and values are rounded to, for less memory; None: what is computed in."""
+    weights: WeightType | None = None
+    """What the language model's weights are rounded to, for less memory; None: not at all."""
+    compile: bool = False
+    """Whether decode steps are compiled, on a GPU into CUDA graphs: slow to begin, then faster."""
+    vllm: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of vLLM's own engine, as ``{"tensor_parallel_size": 2}``."""
+
+    def __post_init__(self) -> None:
+        """Raise ``InvalidInputError`` for a value that is not allowed."""
+        choices: tuple[tuple[str, Any, Any], ...] = (
+            ("dtype", self.dtype, ComputeType),
+            ("tensors_dtype", self.tensors_dtype, DType),
+            ("kv_dtype", self.kv_dtype, KVType),
+            ("weights", self.weights, WeightType),
+        )
+        for name, value, allowed in choices:
+            if value is not None and value not in get_args(allowed):
+                raise InvalidInputError(
+                    f"{name}={value!r} is not allowed: give one of {', '.join(get_args(allowed))}"
+                )
+        if self.kv_cache_bytes < 0:
+            raise InvalidInputError(
+                f"kv_cache_bytes={self.kv_cache_bytes} is not allowed: bytes, 0 or more"
+            )
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any], **known: Any) -> EngineOptions:
+        """The options that ``asked`` names, with those that are ``known`` otherwise.
+
+        Raises ``InvalidInputError`` for a name or a value that is none.
+        """
+        names = [part.name for part in fields(cls) if part.name not in known]
+        unknown = [name for name in asked if name not in names]
+        if unknown:
+            raise InvalidInputError(
+                f"engine_options has {unknown[0]!r}, which is none: give {', '.join(names)}"
+            )
+        return cls(**asked, **known)
+
+
+def check_engine(name: str) -> str:
+    """``name`` if it is an engine's: ``torch``, ``vllm``, or where a vLLM server is.
+
+    Raises ``InvalidInputError``.
+    """
+    if name not in ("torch", VLLM) and not name.startswith(("vllm+http://", "vllm+https://")):
+        raise InvalidInputError(
+            f"engine={name!r} is not known: give 'torch' (this process), 'vllm' (vLLM in this "
+            "process), or 'vllm+http://host:8000' (a vLLM server)"
+        )
+    return name
