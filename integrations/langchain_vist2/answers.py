@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
-from langchain_vist2.continuation import Continuation, branch_of, check_end, continuation
-from langchain_vist2.messages import Entry
 from langchain_vist2.opened import Opened
 from langchain_vist2.options import Asked
-from vist2_memory import Collection, ConflictError, Session
+from vist2_memory import Collection
 from vist2_memory.engine.base import Engine
-from vist2_memory.types import GenerationEvent, Message
+from vist2_memory.memory.continuation import check_end
+from vist2_memory.memory.conversing import aopen_turn, as_messages, open_turn
+from vist2_memory.memory.entries import Entry
+from vist2_memory.types import GenerationEvent
 
 
 class Answer:
@@ -41,94 +41,53 @@ class Answer:
 
     def events(self) -> Iterator[GenerationEvent]:
         """Add what is new to the session, if there is one, and answer."""
-        session = self._session()
-        if session is None:
+        id, asked = self._session_id, self._asked
+        if id is None:
             return self._unlogged()
-        while True:
-            held = session.messages()
-            try:
-                plan = continuation(held, self._entries)
-                break
-            except ConflictError:
-                if self._asked.on_conflict == "raise":
-                    raise
-            name, at = self._branch(session, held)
-            if at is not None:
-                with suppress(ConflictError):  # it was begun before
-                    session.branch(name, at=at)
-            session = self._model.memory.session(name)
-        self.session_id, self.turn = session.id, plan.turn
-        for new in plan.added:
-            session.add(new.entry.role, new.entry.text, **new.options)
-        if plan.question is None:
-            return session.resume_stream(**self._options(plan))
-        return session.stream(plan.question.text, **self._options(plan))
+        turn = open_turn(self._model.memory, id, self._entries, asked.on_conflict)
+        self.session_id, self.turn = turn.session.id, turn.plan.turn
+        return turn.stream(**self._options())
 
     async def aevents(self) -> AsyncGenerator[GenerationEvent, None]:
         """:meth:`events`, without blocking the event loop."""
         await asyncio.to_thread(self._open)
-        session = self._session()
-        if session is None:
+        id, asked = self._session_id, self._asked
+        if id is None:
             return self._aunlogged()
-        while True:
-            held = await session.amessages()
-            try:
-                plan = continuation(held, self._entries)
-                break
-            except ConflictError:
-                if self._asked.on_conflict == "raise":
-                    raise
-            name, at = self._branch(session, held)
-            if at is not None:
-                with suppress(ConflictError):  # it was begun before
-                    await session.abranch(name, at=at)
-            session = self._model.memory.session(name)
-        self.session_id, self.turn = session.id, plan.turn
-        for new in plan.added:
-            await session.aadd(new.entry.role, new.entry.text, **new.options)
-        if plan.question is None:
-            return session.aresume_stream(**self._options(plan))
-        return session.astream(plan.question.text, **self._options(plan))
+        turn = await aopen_turn(self._model.memory, id, self._entries, asked.on_conflict)
+        self.session_id, self.turn = turn.session.id, turn.plan.turn
+        return turn.astream(**self._options())
 
     def _open(self) -> None:
         """Open what is needed, if this is the first call."""
         _ = self.engine
-        if self._session() is None and self._asked.visual_context is None:
+        if self._session_id is None and self._asked.visual_context is None:
             _ = self._model.passing
+        elif self._session_id is not None:
+            _ = self._model.memory
 
-    def _session(self) -> Session | None:
-        id = self._asked.session_id
-        if id is None or self._asked.visual_context is not None:
-            return None
-        return self._model.memory.session(id)
+    @property
+    def _session_id(self) -> str | None:
+        """The session that is asked, if one is."""
+        return None if self._asked.visual_context is not None else self._asked.session_id
 
-    def _branch(self, session: Session, held: Sequence[Message]) -> tuple[str, str | None]:
-        """Which branch of ``session`` a list that contradicts it is of, and where it begins.
-
-        None: with what the list has, since the two have nothing in common.
-        """
-        common, way = branch_of(held, self._entries)
-        return f"{session.id}~{way[:16]}", held[common - 1].id if common else None
-
-    def _options(self, plan: Continuation) -> dict[str, Any]:
-        question = {} if plan.question is None else {"payload": plan.question.payload}
-        params, include = self._asked.params, self._collections()
-        read = {**self._asked.reading, "include": include}
-        return {"params": params, **read, "turn": plan.turn, **question}
+    def _options(self) -> dict[str, Any]:
+        read = {**self._asked.reading, "include": self._collections()}
+        return {"params": self._asked.params, **read}
 
     def _unlogged(self) -> Iterator[GenerationEvent]:
         check_end(self._entries)
         context, options = self._asked.visual_context, self._unlogged_options()
         if context is not None:
-            return context.session.complete(self._messages(), **options)
-        return self._model.passing.complete(self._messages(), **options)
+            return context.session.complete(as_messages(self._entries), **options)
+        return self._model.passing.complete(as_messages(self._entries), **options)
 
     def _aunlogged(self) -> AsyncGenerator[GenerationEvent, None]:
         check_end(self._entries)
         context, options = self._asked.visual_context, self._unlogged_options()
         if context is not None:
-            return context.session.acomplete(self._messages(), **options)
-        return self._model.passing.acomplete(self._messages(), **options)
+            return context.session.acomplete(as_messages(self._entries), **options)
+        return self._model.passing.acomplete(as_messages(self._entries), **options)
 
     def _unlogged_options(self) -> dict[str, Any]:
         context, include = self._asked.visual_context, self._collections()
@@ -139,13 +98,6 @@ class Answer:
         include = [*context.include, *include]
         budget = options.get("budget", context.budget)
         return {**options, "include": include, "upto": context.upto, "budget": budget}
-
-    def _messages(self) -> list[Message]:
-        return [
-            Message(entry.role, entry.text, payload=entry.payload)
-            for entry in self._entries
-            if not (entry.silent and entry.role in ("assistant", "system"))
-        ]
 
     def _collections(self) -> list[Collection]:
         """What is to be read before the conversation; names are those of the model's memory."""

@@ -1,8 +1,7 @@
 """``ChatVIST2``: a chat model whose conversations are kept as visual tokens.
 
-A call goes through four modules: what it asks for (``options``), what of its messages is new to the
-session (``continuation``), where its answer comes from (``answers``), and the answer as LangChain's
-chunks (``replies``).
+A call goes through three modules: what it asks for (``options``), where its answer comes from
+(``answers``), and the answer as LangChain's chunks (``replies``).
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ from langchain_vist2.answers import Answer
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.messages import to_entries
 from langchain_vist2.opened import Opened
-from langchain_vist2.options import PARAMS, SETTINGS, Asked, OnConflict, Shown, asked
+from langchain_vist2.options import PARAMS, SETTINGS, Asked, Shown, asked
 from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
 from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
+from vist2_memory.memory.conversing import OnConflict
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
 from vist2_memory.tracing import watched, watching
@@ -41,10 +41,10 @@ class ChatVIST2(Traced, Opened):
     """A VIST2 model in this process, with memory.
 
     With a ``session_id``, given here, by ``.bind(session_id=...)`` or with the call, the
-    conversation is kept in ``store``, and a chain need send only what is new;
-    ``langchain_vist2.continuation`` says exactly what becomes of a message list, and when it is a
-    ``ConflictError``. Without one it is an ordinary chat model: the list is all it knows, its older
-    messages as visual tokens, and it is logged nowhere.
+    conversation is kept in ``store``, and a chain need send only what is new; what becomes of a
+    message list, and when it is a ``ConflictError``, is said in
+    ``vist2_memory.memory.continuation``. Without one it is an ordinary chat model: the list is all
+    it knows, its older messages as visual tokens, and it is logged nowhere.
 
     Store and model are opened when they are first needed, once, and freed by :meth:`close`. Every
     field from ``max_tokens`` on can be given with a call too. So can ``include``: collections, or

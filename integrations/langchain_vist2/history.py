@@ -16,10 +16,11 @@ from typing import Any, Self, TypeGuard
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_vist2.messages import Entry, from_message, to_entry
+from langchain_vist2.messages import from_message, to_entry
 from langchain_vist2.packing import is_plain
 from vist2_memory import Session, VisualMemory
 from vist2_memory.errors import ConflictError, InvalidInputError
+from vist2_memory.memory.entries import Entry
 from vist2_memory.store import AsyncStore, Scope, Store
 from vist2_memory.store.records import MAX_ID_LENGTH
 from vist2_memory.types import Message

@@ -23,7 +23,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from langchain_core.messages import (
@@ -47,9 +46,10 @@ from langchain_vist2.packing import is_plain, pack, unpack
 from vist2_memory.errors import InvalidMessageError
 from vist2_memory.memory import VisualMemory
 from vist2_memory.memory.content import EMPTY, NO_OUTPUT, Part
+from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.langchain_form import fields_of, part_of
 from vist2_memory.memory.validation import check_said
-from vist2_memory.types import Message, Role, ToolCall
+from vist2_memory.types import Message
 
 __all__ = ["EMPTY", "NO_OUTPUT", "Entry", "from_message", "to_entries", "to_entry"]
 
@@ -74,57 +74,6 @@ _CLASSES: dict[str, type[BaseMessage]] = {
     )
 }
 _PACKED = "packed"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """One message as a session stores it.
-
-    Entries are equal when role, text and calls are. Calls are compared by what they say, since
-    LangChain writes arguments anew.
-    """
-
-    role: Role
-    text: str
-    payload: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, message: Message) -> Entry:
-        """The entry that ``message`` was stored as."""
-        return cls(message.role, message.text, message.payload)
-
-    @property
-    def calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls of an assistant's message, as ``Message.calls``."""
-        return Message(self.role, self.text, payload=self.payload).calls
-
-    @property
-    def id(self) -> str | None:
-        """The id that LangChain's message has."""
-        id: str | None = self.payload.get("langchain", {}).get("id")
-        return id
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is said: neither a text nor a call."""
-        return self.text.strip() in ("", EMPTY) and not self.calls
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Entry):
-            return NotImplemented
-        return self._said() == other._said()
-
-    def __hash__(self) -> int:
-        return hash((self.role, self.text))
-
-    def _said(self) -> tuple[Any, ...]:
-        calls = [
-            (call.id, call.name, call.arguments)
-            if call.arguments is not None
-            else (call.id,)  # LangChain writes what was cut off in its own way
-            for call in self.calls
-        ]
-        return self.role, self.text, calls
 
 
 def to_entry(message: BaseMessage, media: Media = "error") -> Entry:

@@ -10,9 +10,9 @@ from langchain_vist2.errors import InvalidInputError
 from langchain_vist2.reference import VisualContext
 from langchain_vist2.tooling import as_openai, chosen, schema_asked_for, to_tool
 from vist2_memory import Collection, GenerationParams
+from vist2_memory.memory.conversing import OnConflict
 from vist2_memory.memory.reading import ReadingOptions
 
-OnConflict: TypeAlias = Literal["raise", "fork"]
 Shown: TypeAlias = Literal["error", "placeholder"]
 
 PARAMS = ("max_tokens", "temperature", "top_p", "top_k", "seed")

@@ -24,11 +24,12 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator
 
-from langchain_vist2.continuation import Continuation, continuation
-from langchain_vist2.messages import Entry, to_entries, to_entry
+from langchain_vist2.messages import to_entries, to_entry
 from vist2_memory import Collection, Session
 from vist2_memory.errors import InvalidMessageError, ModelError
+from vist2_memory.memory.continuation import Continuation, continuation
 from vist2_memory.memory.delivery import Delivery, Room, Said
+from vist2_memory.memory.entries import Entry
 
 PAGES = (
     "These pages are the record of the conversation and its documents so far, oldest first. Read "
@@ -40,8 +41,8 @@ CONTINUED = "(continued from the last page) "
 class VisualHistory(Runnable[Any, list[BaseMessage]]):
     """A message list, a prompt or a text goes in; what a hosted model is to be sent comes out.
 
-    What becomes of a message list is said in ``langchain_vist2.continuation``: sending only what is
-    new, or the whole conversation each time, are both right, and no turn is doubled.
+    What becomes of a message list is said in ``vist2_memory.memory.continuation``: sending only
+    what is new, or the whole conversation each time, are both right, and no turn is doubled.
     """
 
     def __init__(

@@ -16,9 +16,10 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from langchain_vist2.messages import Entry, from_message, import_messages, to_entries
+from langchain_vist2.messages import from_message, import_messages, to_entries
 from tests.support.memories import plain, said
 from vist2_memory.errors import ConflictError, InvalidMessageError
+from vist2_memory.memory.entries import Entry
 
 CALL = {"name": "find", "args": {"q": "Miso"}, "id": "c1", "type": "tool_call"}
 BROKEN = {"name": "find", "args": "{q", "id": "c2", "error": "no JSON", "type": "invalid_tool_call"}

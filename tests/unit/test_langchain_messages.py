@@ -23,9 +23,10 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from langchain_vist2.messages import EMPTY, NO_OUTPUT, Entry, from_message, to_entry
+from langchain_vist2.messages import EMPTY, NO_OUTPUT, from_message, to_entry
 from tests.support.langchain_messages import any_messages, messages
 from vist2_memory.errors import InvalidMessageError
+from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.histories import to_messages
 from vist2_memory.memory.langchain_form import current, part_of
 from vist2_memory.types import Message

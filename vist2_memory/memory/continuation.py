@@ -1,7 +1,7 @@
 """What of a message list is new to a session: the rule by which no turn is doubled or lost.
 
 With a session id the session is the truth. Let H be what the session holds and L the list that a
-chain sends, both without system messages and without assistant messages that say nothing. L ends
+client sends, both without system messages and without assistant messages that say nothing. L ends
 with a human message, the question, or with the results of tools. Messages are equal when role, text
 and tool calls are, and results when they are of one call. The first of these that holds counts:
 
@@ -36,8 +36,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_vist2.errors import ConflictError, InvalidMessageError
-from langchain_vist2.messages import Entry
+from vist2_memory.errors import ConflictError, InvalidMessageError
+from vist2_memory.memory.entries import Entry
 from vist2_memory.types import Message
 
 
