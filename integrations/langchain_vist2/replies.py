@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_vist2.call_pieces import CallPieces
+from vist2_memory.text.call_pieces import CallPiece, CallPieces
 from vist2_memory.types import (
     Finished,
     GenerationEvent,
@@ -42,7 +43,8 @@ class Reply:
             piece = self._call(event.index, event.id).push(event.text)
             if piece is None:
                 return None
-            return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
+            pieces = tool_call_chunks_of([piece])
+            return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=pieces))
         if isinstance(event, Finished):
             return ChatGenerationChunk(message=self._last(event))
         return None
@@ -74,7 +76,7 @@ class Reply:
             metadata["logprobs"] = {"content": _as_openai_has_them(self._logprobs)}
         return AIMessageChunk(
             content=end.text[self._told :],  # all of an answer that came from the log
-            tool_call_chunks=[piece for piece in pieces if piece is not None],
+            tool_call_chunks=tool_call_chunks_of(pieces),
             chunk_position="last",
             usage_metadata=usage_metadata(end.usage),
             response_metadata=metadata,
@@ -101,6 +103,15 @@ def usage_metadata(usage: Usage) -> UsageMetadata:
         "text_tokens": usage.text_tokens,
     }
     return cast(UsageMetadata, known)
+
+
+def tool_call_chunks_of(pieces: Sequence[CallPiece | None]) -> list[ToolCallChunk]:
+    """``pieces`` of calls as LangChain's, without those that tell nothing."""
+    return [
+        tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.index)
+        for piece in pieces
+        if piece is not None
+    ]
 
 
 def _as_openai_has_them(logprobs: Sequence[TokenLogprob]) -> list[dict[str, Any]]:

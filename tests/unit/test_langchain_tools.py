@@ -16,9 +16,10 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
 from langchain_vist2 import ChatVIST2
-from langchain_vist2.call_pieces import CallPieces
+from langchain_vist2.replies import tool_call_chunks_of
 from tests.support.scripted import Scripted
 from vist2_memory import InvalidInputError
+from vist2_memory.text.call_pieces import CallPieces
 from vist2_memory.types import ToolCall
 
 pytest_plugins = ("tests.support.scripted_fixtures",)
@@ -158,7 +159,7 @@ def test_a_call_is_whole_or_invalid_wherever_it_is_cut(cuts: list[int], end: int
     told = [pieces.push(text[a:b]) for a, b in pairwise(places)]
     told.append(pieces.push("", last=True))
     chunks = [
-        AIMessageChunk(content="", tool_call_chunks=[piece]) for piece in told if piece is not None
+        AIMessageChunk(content="", tool_call_chunks=[chunk]) for chunk in tool_call_chunks_of(told)
     ]
     whole = reduce(plus, chunks)
     if end >= len(WRITTEN) - 1:  # all but the last bracket
@@ -183,7 +184,7 @@ def test_a_call_is_whole_or_invalid_wherever_it_is_cut(cuts: list[int], end: int
 def test_calls_in_another_form(text: str, name: str | None, args: Any) -> None:
     piece = CallPieces(0, "c1").push(text, last=True)
     assert piece is not None
-    message = AIMessageChunk(content="", tool_call_chunks=[piece])
+    message = AIMessageChunk(content="", tool_call_chunks=tool_call_chunks_of([piece]))
     found = [(call["name"], call["args"]) for call in message.tool_calls]
     assert found == ([] if name is None else [(name, args)])
     assert len(message.invalid_tool_calls) == (name is None)

@@ -1,4 +1,4 @@
-"""A tool call as it is written, ``{"name": ..., "arguments": ...}``, in LangChain's pieces.
+"""A tool call as it is written, ``{"name": ..., "arguments": ...}``, in pieces for clients.
 
 The name comes first, then the arguments as they come, without what stands around them. Knows
 nothing of models.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-
-from langchain_core.messages import ToolCallChunk
-from langchain_core.messages.tool import tool_call_chunk
+from dataclasses import dataclass
 
 from vist2_memory.types import ToolCall
 
@@ -20,8 +18,18 @@ CUT_OFF = " …cut off"
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\S)')
 
 
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """New text of the arguments of the call ``index``; the first piece has its id and its name."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
 class CallPieces:
-    """One call. All pieces have its ``index``, the first has its id and its name."""
+    """The pieces of one call."""
 
     def __init__(self, index: int, id: str) -> None:
         self._index, self._id = index, id
@@ -30,12 +38,12 @@ class CallPieces:
         self._place = _Place()
         self._whole = False
 
-    def push(self, text: str, *, last: bool = False) -> ToolCallChunk | None:
+    def push(self, text: str, *, last: bool = False) -> CallPiece | None:
         """What can be told now that ``text`` came; ``last``: nothing comes after it.
 
-        LangChain completes arguments that are cut off, and would have a tool run with half of what
+        Clients complete arguments that are cut off, and would have a tool run with half of what
         was meant. So what is not whole ends with what no parser takes: it becomes one of
-        ``invalid_tool_calls``.
+        LangChain's ``invalid_tool_calls``, and no JSON elsewhere.
         """
         opens = None
         if self._name is None:
@@ -61,7 +69,7 @@ class CallPieces:
                 return text[:end]
         return text
 
-    def _unfamiliar(self) -> ToolCallChunk:
+    def _unfamiliar(self) -> CallPiece:
         """A call that is written in another order, or that is none."""
         call = ToolCall(self._id, self._head)
         if call.name and call.arguments is not None:
@@ -70,9 +78,9 @@ class CallPieces:
             self._place.take(character)
         return self._piece(call.name, self._head + self._place.refusal())
 
-    def _piece(self, opens: str | None, args: str) -> ToolCallChunk:
+    def _piece(self, opens: str | None, args: str) -> CallPiece:
         id = None if opens is None else self._id
-        return tool_call_chunk(name=opens, args=args, id=id, index=self._index)
+        return CallPiece(self._index, id, opens, args)
 
 
 class _Place:
