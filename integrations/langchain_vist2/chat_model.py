@@ -28,10 +28,11 @@ from langchain_vist2.options import PARAMS, SETTINGS, Asked, Shown, asked
 from langchain_vist2.replies import Reply
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
-from langchain_vist2.tooling import Schema, ToolLike, as_openai, chosen, to_tool
+from langchain_vist2.tooling import Schema, ToolLike, as_openai
 from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory.conversing import OnConflict
+from vist2_memory.memory.openai_form import choice_of, tool_of
 from vist2_memory.text.tools import write_tools
 from vist2_memory.text.transcript import write_message
 from vist2_memory.tracing import watched, watching
@@ -218,7 +219,7 @@ class ChatVIST2(Traced, Opened):
         """
         formatted = [as_openai(tool) for tool in tools]
         names = [tool["function"]["name"] for tool in formatted]
-        if (choice := chosen(tool_choice, names)) != "auto":
+        if (choice := choice_of(tool_choice, names)) != "auto":
             kwargs["tool_choice"] = choice
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
@@ -265,7 +266,7 @@ class ChatVIST2(Traced, Opened):
             for entry in to_entries(messages, "keep")
         ]
         if tools:
-            told = write_tools([to_tool(as_openai(tool)) for tool in tools])
+            told = write_tools([tool_of(as_openai(tool)) for tool in tools])
             said.append(write_message("system", told))
         return sum(map(self.get_num_tokens, said))
 

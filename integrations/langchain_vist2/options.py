@@ -8,9 +8,10 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from langchain_vist2.errors import InvalidInputError
 from langchain_vist2.reference import VisualContext
-from langchain_vist2.tooling import as_openai, chosen, schema_asked_for, to_tool
+from langchain_vist2.tooling import as_openai, schema_asked_for
 from vist2_memory import Collection, GenerationParams
 from vist2_memory.memory.conversing import OnConflict
+from vist2_memory.memory.openai_form import choice_of, tool_of
 from vist2_memory.memory.reading import ReadingOptions
 
 Shown: TypeAlias = Literal["error", "placeholder"]
@@ -82,11 +83,11 @@ def asked(fields: Any, stop: Sequence[str] | None, call: Mapping[str, Any]) -> A
         )
     said = {name: value for name, value in call.items() if value is not None}
     of = {name: said.get(name, getattr(fields, name)) for name in (*PARAMS, *SETTINGS)}
-    tools = [to_tool(as_openai(tool)) for tool in said.get("tools", ())]
+    tools = [tool_of(as_openai(tool)) for tool in said.get("tools", ())]
     params = GenerationParams(
         stop=tuple(fields.stop if stop is None else stop),
         tools=tuple(tools),
-        tool_choice=chosen(said.get("tool_choice"), [tool.name for tool in tools]),
+        tool_choice=choice_of(said.get("tool_choice"), [tool.name for tool in tools]),
         parallel_tool_calls=said.get("parallel_tool_calls", True),
         schema=schema_asked_for(said.get("response_format")),
         logprobs=_logprobs(of.pop("logprobs"), of.pop("top_logprobs")),

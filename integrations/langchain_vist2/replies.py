@@ -11,6 +11,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from vist2_memory.memory.openai_form import logprobs_of
 from vist2_memory.text.call_pieces import CallPiece, CallPieces
 from vist2_memory.types import (
     Finished,
@@ -73,7 +74,7 @@ class Reply:
         if end.left_out:
             metadata["left_out"] = [asdict(part) for part in end.left_out]
         if self._logprobs:
-            metadata["logprobs"] = {"content": _as_openai_has_them(self._logprobs)}
+            metadata["logprobs"] = {"content": logprobs_of(self._logprobs)}
         return AIMessageChunk(
             content=end.text[self._told :],  # all of an answer that came from the log
             tool_call_chunks=tool_call_chunks_of(pieces),
@@ -112,13 +113,3 @@ def tool_call_chunks_of(pieces: Sequence[CallPiece | None]) -> list[ToolCallChun
         for piece in pieces
         if piece is not None
     ]
-
-
-def _as_openai_has_them(logprobs: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
-    return [
-        {**_likely(one), "top_logprobs": [_likely(other) for other in one.top]} for one in logprobs
-    ]
-
-
-def _likely(one: TokenLogprob) -> dict[str, Any]:
-    return {"token": one.token, "bytes": list(one.bytes), "logprob": one.logprob}

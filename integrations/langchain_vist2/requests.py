@@ -14,8 +14,9 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_vist2.mirrored import Mark, as_message
 from langchain_vist2.reference import OPTION, VisualContext
 from langchain_vist2.settings import Settings
-from langchain_vist2.tooling import as_openai, to_tool
+from langchain_vist2.tooling import as_openai
 from vist2_memory.engine.base import Engine
+from vist2_memory.memory.openai_form import tool_of
 from vist2_memory.text.transcript import written
 from vist2_memory.types import GenerationParams, Tool
 
@@ -81,7 +82,7 @@ def _described(tool: Any) -> dict[str, Any]:
 
 def tools_of(request: ModelRequest[Any]) -> tuple[Tool, ...]:
     """The tools that the model is told of; a form of the answer is told as one."""
-    tools = [to_tool(as_openai(tool)) for tool in request.tools]
+    tools = [tool_of(as_openai(tool)) for tool in request.tools]
     tools += [Tool(spec.name, spec.description, spec.json_schema) for spec in _forms(request)]
     return tuple(tools)
 

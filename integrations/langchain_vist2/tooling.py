@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from langchain_core.tools import BaseTool
@@ -10,15 +10,10 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel
 
 from langchain_vist2.errors import InvalidInputError
-from vist2_memory.types import Tool
+from vist2_memory.memory.openai_form import ANY_JSON
 
 ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
 Schema: TypeAlias = dict[str, Any] | type
-
-ANY_JSON: dict[str, Any] = {"type": "object"}
-"""What an answer in JSON mode without a schema must match."""
-
-_KINDS = {"required": "any", "any": "any", "auto": "auto", "none": "none"}
 
 
 def as_openai(tool: ToolLike) -> dict[str, Any]:
@@ -33,36 +28,6 @@ def as_openai(tool: ToolLike) -> dict[str, Any]:
             "functions only"
         )
     return found
-
-
-def to_tool(tool: Mapping[str, Any]) -> Tool:
-    """OpenAI's dict of a function as the engine's tool."""
-    function = tool["function"]
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return Tool(function["name"], function.get("description", ""), parameters)
-
-
-def chosen(choice: Any, names: Sequence[str]) -> str:
-    """Which of the tools ``names`` is to be called, by any ``tool_choice`` that LangChain allows.
-
-    The answer is ``"auto"``, ``"any"``, ``"none"`` or a name; a tool's name comes first, where it
-    is one of these. Raises ``InvalidInputError`` for a name that is none.
-    """
-    if isinstance(choice, Mapping):
-        named = choice.get("function", choice)
-        choice = named.get("name", choice.get("type"))
-    if choice is None or choice is False:
-        return "auto"
-    if choice is True:
-        return "any"
-    if choice in names:
-        return str(choice)
-    if isinstance(choice, str) and choice in _KINDS:
-        return _KINDS[choice]
-    raise InvalidInputError(
-        f"tool_choice={choice!r} is not allowed: give 'auto', 'any', 'required', 'none', a bool, "
-        f"or the name of a tool ({', '.join(names) or 'there are none'})"
-    )
 
 
 def schema_of(schema: Schema) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from vist2_memory.cli import (
     drawing,
     evaluation,
     outbox,
+    serving,
     sessions,
     training,
     transfers,
@@ -51,6 +52,8 @@ app.add_typer(evaluation.app, name="eval")
 app.add_typer(benchmarks.app, name="bench")
 app.command()(composing.init)
 app.command()(training.train)
+app.command()(serving.serve)
+app.add_typer(serving.keys_app, name="key")
 app.command()(diagnosis.doctor)
 
 
