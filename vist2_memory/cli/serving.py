@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vist2_memory.cli.common import AsJson, Model, Ratio, StoreURL, emit, note, opened, show
+from vist2_memory.cli.common import AsJson, Model, Ratio, StoreURL, emit, note, show
 from vist2_memory.errors import InvalidInputError
+from vist2_memory.memory import VisualMemory
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 
@@ -77,8 +78,8 @@ def serve(
             f"http://{host}:{port}; for anything else: vist2 key create"
         )
     logs.set_up(log_level)
-    with opened(store, model, ratio=ratio) as memory:
-        app = create_app(Tenants(memory.store, memory.engine, ttl), settings)
+    with VisualMemory.open(store, model=model, ratio=ratio, ttl=ttl) as memory:
+        app = create_app(Tenants(memory.store, memory.engine), settings)
         run.run(app, host, port, settings)
 
 

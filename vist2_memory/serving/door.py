@@ -36,7 +36,7 @@ class Door:
         id = logs.as_request_id(request.headers.get("x-request-id"), uuid.uuid4().hex)
         logs.set_request_id(id)
         state: ServerState = scope["app"].state.vist2
-        began, status = time.perf_counter(), 500
+        began, status = time.perf_counter(), 0
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -47,14 +47,14 @@ class Door:
 
         try:
             async with AsyncExitStack() as inside:
-                try:
-                    key = await self._enter(request, state, inside)
-                    scope.setdefault("state", {})["key"] = key
-                    limited = _limited(receive, state.settings.max_body_bytes)
-                except Exception as error:
-                    await problems.answer(error)(scope, receive, sending)
-                    return
+                key = await self._enter(request, state, inside)
+                scope.setdefault("state", {})["key"] = key
+                limited = _limited(receive, state.settings.max_body_bytes)
                 await self._app(scope, limited, sending)
+        except Exception as error:
+            response = problems.answer(error)
+            if not status:
+                await response(scope, receive, sending)
         finally:
             took = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "(none)")

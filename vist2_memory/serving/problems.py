@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -57,7 +58,9 @@ def told(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
             after = getattr(error, "retry_after", None)
             headers = {"Retry-After": str(math.ceil(after or 1))} if status == 503 else {}
             return status, _body(str(error), kind, code), headers
-    log.exception("request failed", exc_info=error)
+    # Without its words, which may be a user's.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("request failed", extra={"error": type(error).__name__, "frames": frames})
     words = f"the server failed; its log says more of request {request_id()}"
     return 500, _body(words, "server_error", "internal_error"), {}
 
@@ -90,7 +93,6 @@ def add_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, own)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, by_status)
-    app.add_exception_handler(Exception, own)
 
 
 def _body(message: str, kind: str, code: str, param: str | None = None) -> dict[str, Any]:

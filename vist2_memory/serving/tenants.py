@@ -18,11 +18,11 @@ CACHE_BYTES = 64 * 2**20
 class Tenant:
     """What one namespace is served with."""
 
-    def __init__(self, store: Store, engine: Engine, namespace: str, ttl: int | None) -> None:
+    def __init__(self, store: Store, engine: Engine, namespace: str) -> None:
         self.memory = VisualMemory.open(
-            store, model=engine, namespace=namespace, ttl=ttl, cache_bytes=CACHE_BYTES
+            store, model=engine, namespace=namespace, cache_bytes=CACHE_BYTES
         )
-        self.passing = Passing(engine, tensors=store, namespace=namespace, cache_bytes=CACHE_BYTES)
+        self.passing = Passing(engine, namespace=namespace, cache_bytes=CACHE_BYTES)
 
     def close(self) -> None:
         """Write what waits; store and engine stay open."""
@@ -33,9 +33,8 @@ class Tenant:
 class Tenants:
     """Opens what a namespace needs at its first use; the least recently used are closed."""
 
-    def __init__(self, store: Store, engine: Engine, ttl: int | None = None) -> None:
+    def __init__(self, store: Store, engine: Engine) -> None:
         self.store, self.engine = store, engine
-        self._ttl = ttl
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Tenant] = OrderedDict()
 
@@ -44,9 +43,7 @@ class Tenants:
         with self._lock:
             found = self._open.get(namespace)
             if found is None:
-                found = self._open[namespace] = Tenant(
-                    self.store, self.engine, namespace, self._ttl
-                )
+                found = self._open[namespace] = Tenant(self.store, self.engine, namespace)
                 self._close_oldest()
             self._open.move_to_end(namespace)
             return found
