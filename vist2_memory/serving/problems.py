@@ -35,20 +35,20 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
 )
 
 
-class Problem(Exception):
-    """An error of the interface itself."""
+class Problem(HTTPException):
+    """An error of the interface itself; one of Starlette's, which no reader of bodies hides."""
 
     def __init__(self, status: int, message: str, code: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.param = status, code, param
+        super().__init__(status, message)
+        self.code, self.param = code, param
 
 
 def told(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of ``error``; what nobody meant to raise is not told."""
     if isinstance(error, Problem):
-        kind = "authentication_error" if error.status == 401 else "invalid_request_error"
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-        return error.status, _body(str(error), kind, error.code, error.param), headers
+        kind = "authentication_error" if error.status_code == 401 else "invalid_request_error"
+        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else {}
+        return error.status_code, _body(error.detail, kind, error.code, error.param), headers
     if isinstance(error, BusyError):
         again = {"Retry-After": str(math.ceil(error.retry_after))}
         words = f"{error}: try again in {again['Retry-After']} seconds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -13,13 +14,13 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 
-from vist2_memory.errors import ConflictError, StoreFormatError
+from vist2_memory.errors import ConflictError, InvalidInputError, StoreFormatError
 from vist2_memory.memory.histories import read_part, to_messages
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.schemas import AppendRequest, ForkRequest
 from vist2_memory.serving.state import Admin, Reader, Writer
 from vist2_memory.store.base import ScopeInfo
-from vist2_memory.types import Message
+from vist2_memory.types import Message, ToolCall
 
 router = APIRouter(prefix="/v1/sessions")
 T = TypeVar("T")
@@ -107,7 +108,7 @@ async def import_session(id: str, request: Request, tenant: Writer) -> dict[str,
 
     try:
         return {"object": "import", **(await _in_a_folder(taken_in))}
-    except StoreFormatError as error:
+    except (StoreFormatError, InvalidInputError) as error:
         raise Problem(400, _without_folder(error), "invalid_file") from error
 
 
@@ -150,11 +151,17 @@ def told(message: Message) -> dict[str, Any]:
         {
             "id": call.id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.text},
+            "function": {"name": call.name, "arguments": _arguments(call)},
         }
         for call in message.calls
     ]
     return {**row, **({"tool_calls": calls} if calls else {}), "payload": dict(message.payload)}
+
+
+def _arguments(call: ToolCall) -> str:
+    """The arguments as JSON; of a call that was cut off, all that there is of it."""
+    found = call.arguments
+    return call.text if found is None else json.dumps(found, ensure_ascii=False)
 
 
 def _part(entry: dict[str, Any], place: int) -> Any:
