@@ -22,10 +22,14 @@ class Draining(uvicorn.Server):
         self._told = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """At the first signal, finish; at a second SIGINT, end at once."""
+        """At the first signal, finish what was begun; at a second SIGINT, end at once.
+
+        The signal is not raised again afterwards, as uvicorn would: the end is a good one.
+        """
         self._told.state.vist2.draining = True
         log.info("ending", extra={"signal": signal.Signals(sig).name})
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def run(app: FastAPI, host: str, port: int, settings: ServerSettings) -> None:
