@@ -134,6 +134,15 @@ def open_engine(
         from vist2_memory.engine.vlm.engine import VLMEngine
 
         return VLMEngine(folder, device=asked.device, tensors_dtype=asked.tensors_dtype)
+    if engine != "torch":
+        from vist2_memory.engine.vllm.engine import VLLMEngine
+
+        return VLLMEngine(folder, where=engine, ratio=ratio, options=asked)
+    if asked.vllm:
+        raise InvalidInputError(
+            f"vllm={dict(asked.vllm)!r} needs engine='vllm', the engine is {engine!r}: name it, or "
+            "leave these out"
+        )
     from vist2_memory.engine.torch import TorchEngine  # loads torch
 
     return TorchEngine(folder, ratio=ratio, options=asked)
