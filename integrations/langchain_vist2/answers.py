@@ -27,6 +27,11 @@ class Answer:
         """The turn of the answer in that session."""
 
     @property
+    def model_name(self) -> str:
+        """What the model that answers is called."""
+        return self.engine.spec.model
+
+    @property
     def engine(self) -> Engine:
         """The engine that answers: the model's, or that of a middleware's memory.
 

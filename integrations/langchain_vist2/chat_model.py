@@ -26,6 +26,7 @@ from langchain_vist2.messages import to_entries
 from langchain_vist2.opened import Opened
 from langchain_vist2.options import PARAMS, SETTINGS, Asked, Shown, asked
 from langchain_vist2.replies import Reply
+from langchain_vist2.served import ServedAnswer
 from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
 from langchain_vist2.structured import Method, structured
 from langchain_vist2.tooling import Schema, ToolLike, as_openai
@@ -39,7 +40,7 @@ from vist2_memory.tracing import watched, watching
 
 
 class ChatVIST2(Traced, Opened):
-    """A VIST2 model in this process, with memory.
+    """A VIST2 model with memory, in this process or on a server (``base_url``).
 
     With a ``session_id``, given here, by ``.bind(session_id=...)`` or with the call, the
     conversation is kept in ``store``, and a chain need send only what is new; what becomes of a
@@ -163,11 +164,10 @@ class ChatVIST2(Traced, Opened):
     ) -> Iterator[ChatGenerationChunk]:
         with told_as_langchains():
             observer = observer_of(parent)
-            answer = Answer(self, call, to_entries(messages, call.media))
+            answer = self._answer(call, messages)
             with watching(observer):
-                model_name = answer.engine.spec.model
                 events = answer.events()
-            reply = Reply(model_name, answer.session_id, answer.turn)
+            reply = Reply(answer.model_name, answer.session_id, answer.turn)
             for event in watched(events, observer):
                 if chunk := reply.chunk(event):
                     yield chunk
@@ -176,15 +176,22 @@ class ChatVIST2(Traced, Opened):
         self, call: Asked, messages: Sequence[BaseMessage], parent: Parent | None
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         with told_as_langchains():
-            answer = Answer(self, call, to_entries(messages, call.media))
+            answer = self._answer(call, messages)
             async with async_observer_of(parent) as observer:
                 with watching(observer):
                     events = await answer.aevents()
-                reply = Reply(answer.engine.spec.model, answer.session_id, answer.turn)
+                reply = Reply(answer.model_name, answer.session_id, answer.turn)
                 async with aclosing(events):  # a cancelled call stops its generation now
                     async for event in events:
                         if chunk := reply.chunk(event):
                             yield chunk
+
+    def _answer(self, call: Asked, messages: Sequence[BaseMessage]) -> Answer | ServedAnswer:
+        entries = to_entries(messages, call.media)
+        if self.base_url is None:
+            return Answer(self, call, entries)
+        model = self.model if isinstance(self.model, str) else None
+        return ServedAnswer(self.client, model, call, entries)
 
     def _asked(self, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> Asked:
         return asked(self, stop, kwargs)

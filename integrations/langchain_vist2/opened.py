@@ -17,11 +17,24 @@ from langchain_vist2.profiles import profile_of
 from vist2_memory import VisualMemory
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
+from vist2_memory.engine.remote.client import Client
+from vist2_memory.engine.remote.engine import RemoteEngine
 from vist2_memory.memory.passing import Passing
 from vist2_memory.store import Store
 
 _NO_NETWORK = ("api_key", "max_retries", "timeout")
 """Standard parameters of LangChain that say nothing to a model in this process: let pass."""
+_THERE = (
+    "store",
+    "key",
+    "encryption_keys",
+    "ratio",
+    "ttl",
+    "device",
+    "engine_name",
+    "engine_options",
+)
+"""What is chosen where the server is started."""
 
 
 class Opened(BaseChatModel):
@@ -55,7 +68,16 @@ class Opened(BaseChatModel):
     engine_options: dict[str, Any] | None = Field(default=None, repr=False)
     """How it is run, as ``{"kv_dtype": "fp8"}``; see ``EngineOptions``."""
 
+    base_url: str | None = None
+    """A server, ``vist2 serve``, as ``http://gpu-host:8000/v1``: model, sessions and collections
+    are there, in the namespace of the key."""
+    api_key: SecretStr | None = None
+    """The server's key; ``VIST2_API_KEY`` if not given."""
+    timeout: float | None = None
+    """Seconds that the server may take to say anything."""
+
     _lock: Any = PrivateAttr(default_factory=threading.RLock)
+    _client: Client | None = PrivateAttr(default=None)
     _memory: VisualMemory | None = PrivateAttr(default=None)
     _passing: Passing | None = PrivateAttr(default=None)
     _engine: Engine | None = PrivateAttr(default=None)
@@ -65,7 +87,19 @@ class Opened(BaseChatModel):
     def _leave_out_network(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        return {name: value for name, value in values.items() if name not in _NO_NETWORK}
+        unused = ("max_retries",) if values.get("base_url") else _NO_NETWORK
+        return {name: value for name, value in values.items() if name not in unused}
+
+    @model_validator(mode="after")
+    def _refuse_what_a_server_chooses(self) -> Opened:
+        given = [n for n in _THERE if n in self.model_fields_set and getattr(self, n) is not None]
+        if isinstance(self.model, Engine):
+            given.append("model")
+        if self.base_url is not None and given:
+            raise InvalidInputError(
+                f"{given[0]} is chosen where the server at {self.base_url} is started: leave it out"
+            )
+        return self
 
     @field_validator("model", mode="before")
     @classmethod
@@ -86,8 +120,16 @@ class Opened(BaseChatModel):
 
     @property
     def memory(self) -> VisualMemory:
-        """The memory that the sessions live in, opened at the first use."""
+        """The memory that the sessions live in, opened at the first use.
+
+        Raises ``InvalidInputError`` where it is on a server.
+        """
         with self._lock, told_as_langchains():
+            if self.base_url is not None:
+                raise InvalidInputError(
+                    f"sessions and collections are on the server at {self.base_url}: use its "
+                    "/v1/sessions and /v1/collections"
+                )
             if self._memory is None:
                 self._memory = VisualMemory.open(
                     self._place(),
@@ -105,6 +147,8 @@ class Opened(BaseChatModel):
     def engine(self) -> Engine:
         """The engine that answers, loaded at the first use."""
         with self._lock, told_as_langchains():
+            if self._engine is None and self.base_url is not None:
+                self._engine = RemoteEngine(self.base_url, **self._access())
             if self._engine is None:
                 owner = self._memory or VisualMemory.open(
                     "memory://",
@@ -115,6 +159,15 @@ class Opened(BaseChatModel):
                 )
                 self._engine = owner.engine
             return self._engine
+
+    @property
+    def client(self) -> Client:
+        """The connections to the server."""
+        with self._lock:
+            if self._client is None:
+                assert self.base_url is not None
+                self._client = Client(self.base_url, **self._access())
+            return self._client
 
     def check_same(self, engine: Engine) -> None:
         """Raise ``InvalidInputError`` if this is a chat model of another model than ``engine`` is.
@@ -158,10 +211,10 @@ class Opened(BaseChatModel):
     def close(self) -> None:
         """Close the store and free the model. The next call opens them again."""
         with self._lock:
-            for part in (self._memory, self._passing, self._engine):
+            for part in (self._memory, self._passing, self._engine, self._client):
                 if part is not None:
                     part.close()
-            self._memory = self._passing = self._engine = None
+            self._memory = self._passing = self._engine = self._client = None
 
     async def aclose(self) -> None:
         """:meth:`close`, without blocking the event loop."""
@@ -176,7 +229,7 @@ class Opened(BaseChatModel):
         return self.model or DEFAULT_MODEL
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return profile_of(self.model, self.ratio)
+        return None if self.base_url else profile_of(self.model, self.ratio)
 
     def _described_store(self) -> str | None:
         """The store's URL without user and password."""
@@ -195,7 +248,11 @@ class Opened(BaseChatModel):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Keys, and a store's URL that has a password in it, are never written down."""
-        keys = {"key": "VIST2_STORE_KEY", "encryption_keys": "VIST2_ENCRYPTION_KEYS"}
+        keys = {
+            "key": "VIST2_STORE_KEY",
+            "encryption_keys": "VIST2_ENCRYPTION_KEYS",
+            "api_key": "VIST2_API_KEY",
+        }
         return {**keys, "store": "VIST2_STORE"} if isinstance(self.store, SecretStr) else keys
 
     def _place(self) -> str | Store | None:
@@ -203,6 +260,10 @@ class Opened(BaseChatModel):
 
     def _run_by(self) -> dict[str, Any]:
         return {"engine": self.engine_name, "engine_options": self.engine_options}
+
+    def _access(self) -> dict[str, Any]:
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        return {"api_key": key, "timeout": self.timeout}
 
     def _keys(self) -> dict[str, Any]:
         found = {"key": self.key, "encryption_keys": self.encryption_keys}

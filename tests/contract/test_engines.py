@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script, embed
+from tests.support.serving import remote_engine
 from tests.support.tokenizers import PROSE, byte_ids, small_tokenizer, token_ids
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ContextOverflowError
@@ -37,14 +38,17 @@ from vist2_memory.types import (
 
 pytest_plugins = ("tests.support.fixtures",)
 
-ENGINES: dict[str, Callable[[Path, int], CountingEngine]] = {"torch": CountingEngine}
+ENGINES: dict[str, Callable[[Path, int], Engine]] = {
+    "torch": CountingEngine,
+    "remote": remote_engine,
+}
 ANSWER = "Your cat is called Miso, you told me so. They don't like rain, and it rained for 23 days."
 TAIL = f"{MARKS['user']}Who?{MARKS['assistant']}"
 GREEDY = GenerationParams(max_tokens=200)
 
 
 @pytest.fixture(params=itertools.product(ENGINES, [0, 1]), ids=lambda p: f"{p[0]}-keep{p[1]}")
-def engine(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[CountingEngine]:
+def engine(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Engine]:
     name, keep = request.param
     engine = ENGINES[name](checkpoint, keep)
     yield engine
@@ -194,8 +198,8 @@ def test_characters_in_pieces_and_broken_ones_join_across_folds_as_the_reader_sa
     events = list(engine.generate(Context("", (), TAIL), GREEDY))
     answer = data.decode("utf-8", "replace")
     assert end_of(events).text == shown_text(events) == answer
-    folded = folded_text(events)
-    assert folded
+    folded, tail = folded_text(events), len(token_ids(TAIL))
+    assert bool(folded) == (tail + len(byte_ids(data)) >= engine.spec.fold_at(tail))
     assert (TAIL + answer).startswith(folded)
 
 

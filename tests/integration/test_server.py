@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -15,9 +16,12 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
+from langchain_vist2 import ChatVIST2
 from tests.support.redis_servers import RedisServer, started
 from tests.support.server_processes import ServerProcess
+from vist2_memory import GenerationParams, VisualMemory
 
+pytest_plugins = ("tests.support.fixtures",)
 pytestmark = pytest.mark.timeout(180)
 
 QUESTION = "What is my cat called?"
@@ -166,6 +170,34 @@ async def test_langchain_openai(server: ServerProcess) -> None:
     remembering.invoke(QUESTION)
     with server.client() as http:
         assert http.get("/v1/sessions/langchain/messages").json()["total"] == 4
+
+
+def test_our_own_chat_model(server: ServerProcess) -> None:
+    with closing(ChatVIST2(base_url=server.url, api_key=server.key, max_tokens=24)) as llm:
+        bound = llm.bind(session_id="ours")
+        bound.invoke("My cat is called Miso.")
+        reply = bound.invoke(QUESTION)
+        assert reply.response_metadata["model_name"] == "vist2-tiny"
+        assert llm.get_num_tokens(QUESTION) > 3
+        form = {"type": "object", "properties": {"a": {"type": "integer"}}}
+        parsed = llm.with_structured_output(form)
+        assert isinstance(parsed.invoke("How many?"), dict)
+    with server.client() as http:
+        assert http.get("/v1/sessions/ours/messages").json()["total"] == 4
+
+
+def test_our_own_memory_with_the_servers_engine(server: ServerProcess, url: str) -> None:
+    """The log is here, tensors too; the model is there, and says what it says here."""
+    talk = "My cat is called Miso. " * 40
+    params = GenerationParams(max_tokens=150)
+    answers = []
+    for engine in ({"engine": server.url, "engine_options": {"api_key": server.key}}, {}):
+        with VisualMemory.open(url, **engine) as memory:  # type: ignore[arg-type]
+            session = memory.session(f"there-{bool(engine)}")
+            session.add("user", talk)
+            answers.append(session.ask(QUESTION, params=params))
+    assert answers[0].text == answers[1].text
+    assert answers[0].usage.visual_tokens == answers[1].usage.visual_tokens > 0
 
 
 def test_other_keys_see_nothing(server: ServerProcess) -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
+from fastapi import FastAPI
 
+from tests.support.engines import CountingEngine
 from tests.support.plain import PlainEngine
+from tests.support.redis_servers import free_port
+from vist2_memory.engine.base import Engine
+from vist2_memory.engine.remote.engine import RemoteEngine
 from vist2_memory.serving.app import create_app
 from vist2_memory.serving.keys import Key, Keyring, Right, new_key
 from vist2_memory.serving.settings import ServerSettings
@@ -51,6 +61,40 @@ class Served:
             transport=transport, base_url="http://server", headers=headers
         ) as client:
             yield client
+
+
+class ServerThread:
+    """A server on an event loop of its own, in this process; ends with it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        config = uvicorn.Config(app, port=port, log_config=None, access_log=False)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + 20
+        while not self._server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+
+
+def serve(engine: Engine) -> ServerThread:
+    """A server of ``engine`` without keys."""
+    return ServerThread(create_app(Tenants(InMemoryStore(), engine), ServerSettings()))
+
+
+@cache
+def _served(checkpoint: Path, keep: int) -> ServerThread:
+    return serve(CountingEngine(checkpoint, keep))
+
+
+def remote_engine(checkpoint: Path, keep: int) -> RemoteEngine:
+    """The engine of a checkpoint in a server, used over HTTP; the server is kept for others."""
+    return RemoteEngine(_served(checkpoint, keep).url)
 
 
 def chat(question: str, session: str | None = None, **more: Any) -> dict[str, Any]:

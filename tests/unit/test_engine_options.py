@@ -38,7 +38,7 @@ def test_options_that_are_none_are_told_when_a_memory_is_opened(
     assert said in str(told.value)
 
 
-@pytest.mark.parametrize("name", ["tensorrt", "vllm+ftp://host", "http://host"])
+@pytest.mark.parametrize("name", ["tensorrt", "vllm+ftp://host", "ftp://host"])
 def test_an_engine_that_is_none_is_told_when_a_memory_is_opened(
     checkpoint: Path, name: str
 ) -> None:

@@ -16,6 +16,8 @@ ComputeType: TypeAlias = Literal["float32", "bfloat16"]
 KV_CACHE_BYTES = 2**30
 """Of keys and values that are kept between turns, unless said otherwise."""
 VLLM = "vllm"
+REMOTE = ("http://", "https://")
+"""How the URL of a server of this library begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,16 @@ class EngineOptions:
 
 
 def check_engine(name: str) -> str:
-    """``name`` if it is an engine's: ``torch``, ``vllm``, or where a vLLM server is.
+    """``name`` if it is an engine's: ``torch``, ``vllm``, or where a server is, vLLM's or ours.
 
     Raises ``InvalidInputError``.
     """
-    if name not in ("torch", VLLM) and not name.startswith(("vllm+http://", "vllm+https://")):
+    if name not in ("torch", VLLM) and not name.startswith(
+        ("vllm+http://", "vllm+https://", *REMOTE)
+    ):
         raise InvalidInputError(
             f"engine={name!r} is not known: give 'torch' (this process), 'vllm' (vLLM in this "
-            "process), or 'vllm+http://host:8000' (a vLLM server)"
+            "process), 'vllm+http://host:8000' (a vLLM server), or 'http://host:8000' (`vist2 "
+            "serve`)"
         )
     return name

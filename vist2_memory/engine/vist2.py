@@ -72,6 +72,7 @@ class Vist2Engine(Engine, Folding):
             * dtype.itemsize,
             tensors=tensors,
         )
+        self.hidden_size: int = text.hidden_size
         self.stop_ids = processor.stop_ids
         unknown = range(len(processor.tokenizer), text.vocab_size)
         suppressed = getattr(model.generation_config, "suppress_tokens", None) or ()

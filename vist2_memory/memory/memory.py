@@ -13,7 +13,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model
 from vist2_memory.engine.pages import PageEngine
 from vist2_memory.errors import (
     InvalidInputError,
@@ -48,9 +47,9 @@ class VisualMemory(Housekeeping):
     def __init__(
         self,
         store: Store,
-        model: Path | Engine,
+        model: Path | Engine | None,
         namespace: str,
-        load: Callable[[Path], Engine],
+        load: Callable[[], Engine],
         cache_bytes: int = CACHE_BYTES,
         outbox: Outbox | None = None,
         selection: Policy = recent,
@@ -123,8 +122,10 @@ class VisualMemory(Housekeeping):
         unless a question says it: see :class:`ReadingOptions`.
 
         ``engine``: what runs a VIST2 model: ``torch``, in this process; ``vllm``, vLLM in this
-        process; or ``vllm+http://host:8000``, a vLLM server (default: ``VIST2_ENGINE``, or
-        ``torch``). ``engine_options``: see :class:`EngineOptions`, as ``{"kv_dtype": "int8"}``.
+        process; ``vllm+http://host:8000``, a vLLM server; or ``http://host:8000``, the model that
+        ``vist2 serve`` serves there (default: ``VIST2_ENGINE``, or ``torch``). ``engine_options``:
+        see :class:`EngineOptions`, as ``{"kv_dtype": "int8"}``; for a server ``api_key`` (default:
+        ``VIST2_API_KEY``) and ``timeout`` in seconds.
 
         Raises ``StoreURLError``, ``StoreUnavailableError``, ``ModelNotFoundError``,
         ``InvalidScopeError``, or ``InvalidInputError`` for a ratio that is not offered, a dtype, a
@@ -132,19 +133,11 @@ class VisualMemory(Housekeeping):
         (``StoreWarning``) of a server that may evict logs, and of tensors that are out of reach.
         """
         Scope(namespace, "session", "check")  # a bad namespace is told now, not at the first use
-        if not isinstance(model, Engine):
-            model = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
-            model = opening.page_engine(model) or find_model(model)
-        if ratio is not None:
-            if isinstance(model, Engine):
-                raise InvalidInputError(
-                    f"ratio={ratio:g} is chosen where an engine is made, and only a VIST2 "
-                    "checkpoint has several: leave it out"
-                )
-            find_geometry(model, ratio)  # one that is not offered is told now
         if cache_bytes < 0:
             raise InvalidInputError(f"cache_bytes={cache_bytes} is not allowed: bytes, 0 or more")
-        device = device or os.environ.get("VIST2_DEVICE") or None
+        found, load = opening.model(
+            model, engine, engine_options, ratio=ratio, device=device, tensors_dtype=tensors_dtype
+        )
         if isinstance(url, AsyncStore):
             url = url.synchronous()
         if not isinstance(url, (str, Store, type(None))):
@@ -153,8 +146,6 @@ class VisualMemory(Housekeeping):
                 "a client of redis-py is passed in as RedisStore(client) or, one of redis.asyncio, "
                 "AsyncRedisStore(client), both in vist2_memory.store.redis"
             )
-        dtype = opening.tensors_dtype(tensors_dtype, model)
-        load = opening.loader(model, engine, ratio, device, dtype, engine_options)
         policy = find_policy(selection)
         opened: list[Store] = []
         try:
@@ -167,7 +158,7 @@ class VisualMemory(Housekeeping):
             for part in opened:
                 part.close()
             raise
-        memory = cls(store, model, namespace, load, cache_bytes, kept, policy)
+        memory = cls(store, found, namespace, load, cache_bytes, kept, policy)
         memory._opened = opened
         memory.replay()
         return memory
@@ -184,8 +175,7 @@ class VisualMemory(Housekeeping):
         """The engine, loaded at the first call."""
         with self._lock:
             if self._engine is None:
-                assert isinstance(self._model, Path)
-                self._engine = self._load(self._model)
+                self._engine = self._load()
             return self._engine
 
     @property

@@ -6,11 +6,11 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.catalog import open_engine
-from vist2_memory.engine.options import EngineOptions, check_engine
+from vist2_memory.engine.catalog import DEFAULT_MODEL, find_geometry, find_model, open_engine
+from vist2_memory.engine.options import REMOTE, EngineOptions, check_engine
 from vist2_memory.errors import InvalidInputError, StoreUnavailableError, StoreWarning
 from vist2_memory.store import JoinedStore, open_store
 from vist2_memory.store.base import Store
@@ -66,31 +66,64 @@ def outbox(wanted: str | Path | None, store: Store) -> Outbox | None:
     return None if path is None else Outbox(path)
 
 
-def loader(
-    model: Path | Engine,
+Load: TypeAlias = Callable[[], Engine]
+
+
+def model(
+    asked: str | Path | Engine | None,
     engine: str | None,
-    ratio: float | None,
-    device: str | None,
-    dtype: DType,
     options: Mapping[str, Any] | None,
-) -> Callable[[Path], Engine]:
-    """What loads the model; raises ``InvalidInputError`` at once for what cannot be asked of it."""
-    if isinstance(model, Engine) and (engine or options):
-        asked = f"engine={engine!r}" if engine else "engine_options"
-        raise InvalidInputError(f"{asked} is chosen where an engine is made: leave it out")
+    **choices: Any,
+) -> tuple[Path | Engine | None, Load]:
+    """The model that is asked for, and what loads its engine; no model for one that is served.
+
+    ``choices``: ``ratio``, ``device`` and ``tensors_dtype``. Raises ``ModelNotFoundError``, and
+    ``InvalidInputError`` at once for what cannot be asked of it.
+    """
+    if isinstance(asked, Engine):
+        _refuse("where an engine is made", engine=engine, engine_options=options, **choices)
+        return asked, lambda: asked
     kind = check_engine(engine or os.environ.get("VIST2_ENGINE") or "torch")
-    found = EngineOptions.of(options or {}, device=device, tensors_dtype=dtype)
-    return lambda folder: open_engine(folder, ratio, engine=kind, options=found)
+    if kind.startswith(REMOTE):
+        _refuse(f"by the server at {kind}", model=asked, **choices)
+        return None, _served(kind, options or {})
+    name = asked or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
+    pages = _page_engine(name)
+    if pages is not None:
+        _refuse("where an engine is made", engine=engine, engine_options=options, **choices)
+        return pages, lambda: pages
+    folder, ratio = find_model(name), choices["ratio"]
+    if ratio is not None:
+        find_geometry(folder, ratio)  # one that is not offered is told now
+    found = EngineOptions.of(
+        options or {},
+        device=choices["device"] or os.environ.get("VIST2_DEVICE") or None,
+        tensors_dtype=_tensors_dtype(choices["tensors_dtype"]),
+    )
+    return folder, lambda: open_engine(folder, ratio, engine=kind, options=found)
 
 
-def tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
+def _served(url: str, options: Mapping[str, Any]) -> Load:
+    from vist2_memory.engine.remote.engine import RemoteEngine
+
+    unknown = sorted(set(options) - {"api_key", "timeout"})
+    if unknown:
+        raise InvalidInputError(
+            f"engine_options has {unknown[0]!r}, which the server chooses: give api_key, timeout"
+        )
+    return lambda: RemoteEngine(url, **options)
+
+
+def _refuse(where: str, **choices: Any) -> None:
+    """Raise ``InvalidInputError`` for what is chosen elsewhere."""
+    for name, value in choices.items():
+        if value is not None and name != "device":
+            told = f"{value:g}" if isinstance(value, float) else f"{value!r}"
+            raise InvalidInputError(f"{name}={told} is chosen {where}: leave it out")
+
+
+def _tensors_dtype(asked: str | None) -> DType:
     """``asked``, or what the environment says; raises ``InvalidInputError``."""
-    if isinstance(model, Engine):
-        if asked is not None:
-            raise InvalidInputError(
-                f"tensors_dtype={asked!r} is chosen where an engine is made: leave it out"
-            )
-        return model.spec.tensors.dtype
     dtype = asked or os.environ.get("VIST2_TENSORS_DTYPE") or "bfloat16"
     if dtype not in DTYPES:
         raise InvalidInputError(
@@ -99,7 +132,7 @@ def tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
     return cast(DType, dtype)
 
 
-def page_engine(model: str | Path) -> Engine | None:
+def _page_engine(model: str | Path) -> Engine | None:
     """The engine of a name such as ``pages:openai``; it is light, and made at once."""
     from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
 

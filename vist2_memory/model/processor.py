@@ -6,7 +6,6 @@ ends an answer, is decided here.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vist2_memory.model.config import Vist2Config
+from vist2_memory.model.layout import layout_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
 from vist2_memory.sketch.renderer import SketchRenderer, patch_batch
@@ -51,13 +51,7 @@ class Vist2Processor:
     @property
     def layout(self) -> str:
         """A digest of all that decides where text is cut into chunks."""
-        parts = (
-            self.tokenizer.backend.to_str(),
-            str(self.config.chunk_tokens),
-            str(sorted(self.geometry.to_dict().items())),
-            self.renderer.atlas.fingerprint,
-        )
-        return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+        return layout_of(self.tokenizer, self.config.chunk_tokens, self.renderer)
 
     def patches(self, sketches: Sequence[Sketch]) -> tuple[Tensor, Tensor]:
         """Patches (sketches, patches, patch size), float32, and their mask; padded on the right."""

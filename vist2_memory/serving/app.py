@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from vist2_memory import __version__
-from vist2_memory.serving import chat, collections, operations, problems, sessions
+from vist2_memory.serving import chat, collections, engine, operations, problems, sessions
 from vist2_memory.serving.door import Door
 from vist2_memory.serving.gate import Gate
 from vist2_memory.serving.metrics import Metrics
@@ -32,7 +32,7 @@ def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
     )
     app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate))
     problems.add_handlers(app)
-    for part in (operations, chat, sessions, collections):
+    for part in (operations, chat, sessions, collections, engine):
         app.include_router(part.router)
     app.add_middleware(Door)
     if settings.cors_origins:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -32,6 +33,8 @@ from vist2_memory.types import Finished, GenerationEvent, GenerationParams
 router = APIRouter()
 T = TypeVar("T")
 
+TOLD = ("X-Model", "X-Session-Id", "X-Turn")
+"""Headers of an answer: by which model, and if it is logged where, percent-encoded."""
 GONE = 499
 """The status of a request whose client went away; nobody reads it."""
 
@@ -63,13 +66,14 @@ async def complete(
         state.metrics.first_token(time.perf_counter() - began)
         if body.stream:
             with_usage = body.stream_options is not None and body.stream_options.include_usage
-            return _EventStream(answering.stream(first, with_usage), inside)
+            events = answering.stream(first, with_usage)
+            return EventStream(events, inside, answering.headers)
         whole = await unless_gone(request, answering.whole(first))
     except BaseException:
         await inside.aclose()
         raise
     await inside.aclose()
-    return JSONResponse(whole)
+    return JSONResponse(whole, headers=answering.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class _Answering:
         """``again``: what makes a request that is sent again the same one."""
         self._asked, self._tenant, self._again = asked, tenant, again
         self._metrics: Metrics = state.metrics
+        self.headers: dict[str, str] = {}
+        """See ``TOLD``."""
         self._events: AsyncGenerator[GenerationEvent, None]
         self._reply: Reply
 
@@ -154,6 +160,8 @@ class _Answering:
         model = self._tenant.memory.engine.spec.model
         session = (None, "") if turn is None else (turn.session.id, turn.plan.turn)
         self._reply = Reply(model, *session)
+        said = zip(TOLD, (model, *session), strict=True)
+        self.headers = {name: quote(value) for name, value in said if value}
         return await anext(self._events)
 
     async def whole(self, first: GenerationEvent) -> dict[str, Any]:
@@ -200,12 +208,14 @@ class _Answering:
         return turn
 
 
-class _EventStream(StreamingResponse):
+class EventStream(StreamingResponse):
     """A stream that frees what it held, however it ends, also before it began."""
 
-    def __init__(self, events: AsyncIterator[str], inside: AsyncExitStack) -> None:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(events, headers=headers, media_type="text/event-stream")
+    def __init__(
+        self, events: AsyncIterator[str], inside: AsyncExitStack, headers: Mapping[str, str]
+    ) -> None:
+        unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers}
+        super().__init__(events, headers=unbuffered, media_type="text/event-stream")
         self._inside = inside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

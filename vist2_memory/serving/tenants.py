@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory import VisualMemory
+from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.memory.passing import Passing
 from vist2_memory.store.base import Store
 
@@ -22,6 +23,8 @@ class Tenant:
         self.memory = VisualMemory.open(
             store, model=engine, namespace=namespace, cache_bytes=CACHE_BYTES
         )
+        self.sent = LatelyUsed(CACHE_BYTES)
+        """Visual tokens of memories that are kept elsewhere."""
         self.passing = Passing(engine, namespace=namespace, cache_bytes=CACHE_BYTES)
 
     def close(self) -> None:

@@ -1,0 +1,174 @@
+"""``/v1/engine``: the engine itself, for memories that are kept elsewhere (``engine/remote``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from vist2_memory.engine.base import Engine
+from vist2_memory.engine.remote import wire
+from vist2_memory.errors import CodecError
+from vist2_memory.memory.context import check_answers
+from vist2_memory.memory.streams import from_thread
+from vist2_memory.serving.chat import EventStream, unless_gone
+from vist2_memory.serving.problems import Problem, told
+from vist2_memory.serving.replies import DONE, sent
+from vist2_memory.serving.state import Reader, ServerState, State, Writer
+from vist2_memory.serving.tenants import Tenant
+from vist2_memory.store.base import Scope
+from vist2_memory.text.chunking import chunk_id
+from vist2_memory.tracing import watching
+from vist2_memory.types import Chunk, Finished, GenerationEvent, VisualTokens
+
+router = APIRouter(prefix="/v1/engine")
+
+BINARY = "application/octet-stream"
+
+
+class _Text(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(min_length=1, max_length=100_000)
+    tokens: int = Field(ge=0)
+
+
+class EncodeRequest(BaseModel):
+    """``POST /v1/engine/encode``."""
+
+    chunks: list[_Text] = Field(min_length=1, max_length=1024)
+
+
+class MissingRequest(BaseModel):
+    """``POST /v1/engine/missing``: chunks by their ids."""
+
+    ids: list[str] = Field(max_length=100_000)
+
+
+@router.get("")
+async def describe(tenant: Reader) -> dict[str, Any]:
+    """What a client needs to cut text as the engine does."""
+    engine = tenant.memory.engine
+    processor = getattr(engine, "processor", None)
+    if processor is None:
+        raise Problem(
+            501,
+            f"{engine.spec.model} is no VIST2 model: only these are used from elsewhere",
+            "kind",
+        )
+    return {
+        "spec": wire.told_spec(engine.spec),
+        "tokenizer": processor.tokenizer.backend.to_str(),
+        "geometry": processor.geometry.to_dict(),
+    }
+
+
+@router.post("/encode", response_model=None)
+async def encode(body: EncodeRequest, tenant: Writer, state: State) -> Response:
+    """The visual tokens of chunks, as a packet."""
+    engine = tenant.memory.engine
+    chunks = [Chunk(chunk_id(one.text), one.text, one.tokens) for one in body.chunks]
+    async with state.gate.answer():
+        try:
+            visual = await asyncio.to_thread(engine.encode, chunks)
+        except ValueError as error:
+            raise Problem(400, f"a chunk cannot be drawn: {error}", "invalid_input") from error
+    tenant.sent.put(_scope(tenant), visual)
+    return Response(wire.packed({}, visual, engine.spec.tensors), media_type=BINARY)
+
+
+@router.post("/missing")
+async def missing(body: MissingRequest, tenant: Writer) -> dict[str, Any]:
+    """Which chunks' visual tokens have to be sent with the next generation."""
+    fingerprint = tenant.memory.engine.spec.fingerprint
+    found = tenant.sent.get(_scope(tenant), fingerprint, body.ids)
+    return {"missing": [id for id in dict.fromkeys(body.ids) if id not in found]}
+
+
+@router.post("/check")
+async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
+    """Whether a generation can honour parameters; an error says why not."""
+    params = wire.read_params(body)
+    await asyncio.to_thread(check_answers, tenant.memory.engine, params)
+    return {"ok": True}
+
+
+@router.post("/generate", response_model=None)
+async def generate(request: Request, tenant: Writer, state: State) -> Response:
+    """Generate from a packet of a context and those of its visual tokens that are not here."""
+    inside = AsyncExitStack()
+    try:
+        events = await _begun(await request.body(), tenant, state, inside)
+        first = await unless_gone(request, _first(events))
+    except BaseException:
+        await inside.aclose()
+        raise
+    return EventStream(_told(first, events, tenant.memory.engine, state), inside, {})
+
+
+async def _begun(
+    data: bytes, tenant: Tenant, state: ServerState, inside: AsyncExitStack
+) -> AsyncGenerator[GenerationEvent, None]:
+    engine = tenant.memory.engine
+    try:
+        header, visual = wire.unpacked(data, engine.spec.fingerprint)
+    except CodecError as error:
+        raise Problem(400, str(error), "invalid_input") from error
+    _check_width(engine, visual)
+    tenant.sent.put(_scope(tenant), visual)
+    try:
+        params = wire.read_params(header["params"])
+        ids = list(header["context"]["visual"])
+        known = tenant.sent.get(_scope(tenant), engine.spec.fingerprint, ids)
+        known |= {tokens.chunk_id: tokens for tokens in visual}
+        context = wire.read_context(header["context"], known, tenant.memory.namespace)
+    except (KeyError, TypeError) as error:
+        raise Problem(400, f"the packet lacks {error}: send it again", "invalid_input") from error
+    state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
+    with watching(state.metrics.observer):
+        events = from_thread(lambda: engine.generate(context, params))
+    return await inside.enter_async_context(aclosing(events))
+
+
+async def _first(events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent:
+    return await anext(events)
+
+
+async def _told(
+    first: GenerationEvent,
+    events: AsyncIterator[GenerationEvent],
+    engine: Engine,
+    state: ServerState,
+) -> AsyncIterator[str]:
+    event = first
+    try:
+        while True:
+            yield sent(wire.told_event(event, engine.spec.tensors))
+            if isinstance(event, Finished):
+                state.metrics.answered(event)
+                break
+            event = await anext(events)
+    except Exception as error:
+        yield sent(told(error)[1])
+        return
+    yield DONE
+
+
+def _check_width(engine: Engine, visual: list[VisualTokens]) -> None:
+    """Raise for visual tokens that the language model could not take."""
+    width = getattr(engine, "hidden_size", None)
+    for tokens in visual:
+        if width is not None and tokens.values.shape[1] != width:
+            raise Problem(
+                400,
+                f"visual tokens of width {tokens.values.shape[1]}, the model has {width}",
+                "invalid_input",
+            )
+
+
+def _scope(tenant: Tenant) -> Scope:
+    return Scope(tenant.memory.namespace, "session", "(sent)")
