@@ -25,6 +25,7 @@ pytest_plugins = ("tests.support.fixtures",)
 pytestmark = pytest.mark.timeout(180)
 
 QUESTION = "What is my cat called?"
+ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 600}
 WEATHER = {
     "type": "function",
     "function": {
@@ -230,7 +231,7 @@ def test_a_client_that_leaves_ends_its_answer_and_its_question_stays(
         "messages": [{"role": "user", "content": "Tell me a long story."}],
         "session_id": session,
         "max_tokens": 4000,
-        "temperature": 5.0,  # goes on for long
+        "response_format": {"type": "json_schema", "json_schema": {"schema": ENDLESS}},
         "stream": stream,
     }
     with server.client() as http:

@@ -58,7 +58,7 @@ async def describe(tenant: Reader) -> dict[str, Any]:
         raise Problem(
             501,
             f"{engine.spec.model} is no VIST2 model: only these are used from elsewhere",
-            "kind",
+            "not_a_vist2_model",
         )
     return {
         "spec": wire.told_spec(engine.spec),
