@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.engines import CountingEngine
+from tests.support.serving import remote_engine
 from tests.support.vlm import SmallVLM
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import InvalidInputError
@@ -35,7 +36,7 @@ from vist2_memory.types import (
 
 pytest_plugins = ("tests.support.fixtures", "tests.support.vlm_fixtures")
 
-ENGINES = ("torch", "torch keeping a chunk", "qwen3_vl", "gemma3")
+ENGINES = ("torch", "torch keeping a chunk", "remote", "qwen3_vl", "gemma3")
 """Of the stock models the first has tokens for calls, the second writes bare JSON."""
 CITY = {"type": "string", "maxLength": 12}
 WEATHER = Tool(
@@ -56,10 +57,15 @@ HOT = GenerationParams(max_tokens=120, temperature=2.0, seed=0, tools=TOOLS)
 @pytest.fixture(params=ENGINES)
 def engine(
     request: pytest.FixtureRequest, checkpoint: Path, vlm: Callable[[str], SmallVLM]
-) -> Engine:
+) -> Iterator[Engine]:
     if request.param.startswith("torch"):
-        return CountingEngine(checkpoint, keep_recent_chunks=int("keeping" in request.param))
-    return vlm(request.param)
+        made: Engine = CountingEngine(checkpoint, int("keeping" in request.param))
+    elif request.param == "remote":
+        made = remote_engine(checkpoint, 0)
+    else:
+        made = vlm(request.param)
+    yield made
+    made.close()
 
 
 def answer(engine: Engine, params: GenerationParams, tail: str = TAIL) -> list[GenerationEvent]:

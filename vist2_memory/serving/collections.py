@@ -30,8 +30,7 @@ EVENTS = "text/event-stream"
 @router.get("")
 async def list_collections(tenant: Reader, limit: Page = 100, after: str = "") -> dict[str, Any]:
     """The collections by name, ``limit`` of them from the one that follows ``after``."""
-    found = await tenant.memory.acollections()
-    return page_of([info for info in found if not info.scope.name.startswith("(")], limit, after)
+    return page_of(await tenant.memory.acollections(), limit, after)
 
 
 @router.get("/{name:path}/documents")
