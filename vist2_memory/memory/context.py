@@ -57,11 +57,12 @@ class Assembled:
             total_s=end.timing.total_s + load_s + encode_s,
         )
         notes = [note for part in self.parts for note in part.degraded]
+        said = dict.fromkeys((*end.degraded, *notes, *degraded))  # of writes that failed meanwhile
         return replace(
             end,
             usage=usage,
             timing=timing,
-            degraded=(*end.degraded, *notes, *degraded),
+            degraded=tuple(said),
             left_out_tokens=sum(part.tokens for part in self.left_out),
             left_out=self.left_out,
         )
