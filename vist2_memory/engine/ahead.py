@@ -1,6 +1,7 @@
-"""Encoding the chunk that is folded next while tokens are still decoded.
+"""Encoding and reading what is folded next while tokens are still decoded.
 
-When it begins depends on the number of tokens alone, and what comes of it is the same as without.
+When it begins, and with what, depends on the number of tokens alone, so that time changes nothing
+of what is generated.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ AHEAD = 16
 
 
 class EncodingAhead:
-    """Encodes one chunk at a time in a thread; used by one generation."""
+    """Encodes one chunk at a time in a thread, and has it read; used by one generation."""
 
-    def __init__(self, encode: Callable[[Sequence[Chunk]], list[VisualTokens]]) -> None:
-        self._encode = encode
+    def __init__(
+        self,
+        encode: Callable[[Sequence[Chunk]], list[VisualTokens]],
+        read: Callable[[VisualTokens, Sequence[int]], None],
+    ) -> None:
+        """``read`` is called in the thread with the visual tokens and the text after them."""
+        self._encode, self._read = encode, read
         self._begun: Chunk | None = None
         self._thread: threading.Thread | None = None
         self._visual: VisualTokens | None = None
@@ -30,11 +36,13 @@ class EncodingAhead:
         """Whether a chunk was begun and not taken."""
         return self._begun is not None
 
-    def begin(self, chunk: Chunk) -> None:
-        """Encode ``chunk`` meanwhile."""
+    def begin(self, chunk: Chunk, kept: Sequence[int]) -> None:
+        """Encode ``chunk`` meanwhile, and read it and the text tokens ``kept`` that follow."""
         self._begun = chunk
         run = copy_context().run  # spans are told as if it were done here
-        self._thread = threading.Thread(target=run, args=(self._run, chunk), name="vist2-encode")
+        self._thread = threading.Thread(
+            target=run, args=(self._run, chunk, kept), name="vist2-encode"
+        )
         self._thread.start()
 
     def take(self, chunk: Chunk) -> VisualTokens:
@@ -61,8 +69,9 @@ class EncodingAhead:
         self._begun = self._thread = self._visual = self._error = None
         return found
 
-    def _run(self, chunk: Chunk) -> None:
+    def _run(self, chunk: Chunk, kept: Sequence[int]) -> None:
         try:
             self._visual = self._encode([chunk])[0]
+            self._read(self._visual, kept)
         except BaseException as error:
             self._error = error

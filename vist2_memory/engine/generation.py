@@ -80,6 +80,13 @@ class Decoder(ABC):
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """``visual`` takes the place of all recent text, of which ``kept`` is read again."""
 
+    def read_ahead(self, visual: VisualTokens, kept: Sequence[int]) -> None:  # noqa: B027
+        """A fold to ``visual`` and ``kept``, with more text after it, comes in a few tokens.
+
+        Called in a thread of its own, beside :meth:`next`; it has ended when :meth:`fold` is called
+        and what it read may be of use there, or not.
+        """
+
     @property
     def may_end(self) -> bool:
         """Whether the answer has a grammar, and all that it asks for."""
@@ -113,12 +120,12 @@ def generate(
     """
     started = time.perf_counter()
     decoder = begin(prompt)
-    ahead = EncodingAhead(eyes.encode)
+    ahead = EncodingAhead(eyes.encode, decoder.read_ahead)
     try:
         yield from _events(prompt, decoder, eyes, ahead, answer, started)
     finally:
-        decoder.close()
         ahead.close()
+        decoder.close()
 
 
 def _events(
@@ -136,7 +143,7 @@ def _events(
     begin_at = prompt.fold_at - min(AHEAD, prompt.lead)
     while (room := min(params.max_tokens - new, prompt.positions - base - len(recent))) > 0:
         if prompt.lead and not ahead.busy and begin_at <= len(recent) >= prompt.fold_at - room:
-            ahead.begin(eyes.first_chunk(recent)[0])
+            ahead.begin(*eyes.first_chunk(recent))
         decoded = decoder.next(room)
         first_token_s = first_token_s or time.perf_counter() - started
         if decoded.token in eyes.stop_ids:

@@ -47,11 +47,27 @@ class KVLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         start, end = self.length, self.length + key_states.shape[2]
         self.reserve(end)
+        self.write(start, key_states, value_states)
+        self.length = end
+        return self.read(end)
+
+    def write(self, start: int, key_states: Tensor, value_states: Tensor) -> None:
+        """Put tokens at the place ``start``, where there must be room."""
+        end = start + key_states.shape[2]
         keys, values = self._buffers()
         keys[:, :, start:end] = key_states
         values[:, :, start:end] = value_states
-        self.length = end
+
+    def read(self, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the first ``end`` places."""
+        keys, values = self._buffers()
         return keys[:, :, :end], values[:, :, :end]
+
+    def move(self, start: int, to: int, tokens: int) -> None:
+        """Let ``tokens`` tokens at ``start`` be the last ones, from ``to`` on."""
+        for held in self._buffers():
+            held[:, :, to : to + tokens] = held[:, :, start : start + tokens].clone()
+        self.length = to + tokens
 
     def reserve(self, tokens: int) -> None:
         """Have room for ``tokens`` tokens; moves what is in use if there is less."""
@@ -111,9 +127,25 @@ class KVLayer(CacheLayerMixin):
         return self.keys, self.values
 
     def _moved(self, held: Tensor, room: int) -> Tensor:
-        moved = held.new_empty((*held.shape[:2], room, held.shape[3]))
+        moved = held.new_zeros((*held.shape[:2], room, held.shape[3]))  # what is masked is finite
         moved[:, :, : self.length] = held[:, :, : self.length]
         return moved
+
+
+class _Beside(KVLayer):
+    """Tokens at other places of a layer's buffers than those that are in use there."""
+
+    def __init__(self, layer: KVLayer, start: int) -> None:
+        super().__init__()
+        self._layer, self.length, self.is_initialized = layer, start, True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append; what was there is hidden by the mask."""
+        self._layer.write(self.length, key_states, value_states)
+        self.length += key_states.shape[2]
+        return self._layer.read(self.length)
 
 
 class KVCache:
@@ -183,23 +215,49 @@ class KVCache:
         if not 0 <= length <= len(self):
             raise ValueError(f"cannot fold to {length} tokens: the cache holds {len(self)}")
 
+    def reserve(self, tokens: int) -> None:
+        """Have room for ``tokens`` tokens; only once some were appended."""
+        for layer in self._layers:
+            layer.reserve(tokens)
+
+    @torch.inference_mode()
+    def run_beside(self, base: int, place: int, embeds: Tensor) -> None:
+        """Run ``embeds`` as if they stood after the first ``base`` tokens, and hold them at
+        ``place``, where room must be reserved, until :meth:`move`.
+
+        May run in a thread, while another one appends before ``place``.
+        """
+        mask = causal_mask(self._model.config, place, embeds)
+        mask[..., base:place] = -torch.inf
+        beside = Cache(layers=[_Beside(layer, place) for layer in self._layers])
+        self._forward(embeds, base, mask, beside)
+
+    @torch.inference_mode()
+    def move(self, place: int, base: int, tokens: int) -> None:
+        """Let the ``tokens`` tokens held at ``place`` follow the first ``base``, in place of all
+        that was there."""
+        for layer in self._layers:
+            layer.move(place, base, tokens)
+
     def _run(self, embeds: Tensor) -> Tensor:
-        start, count = len(self), embeds.shape[0]
-        mask = None
-        if start and count > 1:
+        start, mask = len(self), None
+        if start and embeds.shape[0] > 1:
             mask = causal_mask(self._model.config, start, embeds)
         try:
-            output = self._model(
-                inputs_embeds=embeds[None],
-                attention_mask={"full_attention": mask},  # made here: at most steps there is none
-                position_ids=torch.arange(start, start + count, device=embeds.device)[None],
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            return self._forward(embeds, start, mask, self._cache)
         except BaseException:
             for layer in self._layers:  # some have them already
                 layer.length = start
             raise
+
+    def _forward(self, embeds: Tensor, start: int, mask: Tensor | None, cache: Cache) -> Tensor:
+        output = self._model(
+            inputs_embeds=embeds[None],
+            attention_mask={"full_attention": mask},  # made here: at most steps there is none
+            position_ids=torch.arange(start, start + len(embeds), device=embeds.device)[None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         logits: Tensor = output.logits[0, -1].float()
         return logits

@@ -146,6 +146,10 @@ class TorchDecoder(Decoder):
         self.reused = len(self._cache)
         rest = self._encoder.read(prompt.pinned, prompt.visual, prompt.recent, self.reused)
         self._logits = self._cache.append(rest)
+        self._most = prompt.fold_at  # tokens of recent text
+        self._ahead: tuple[Item, list[int]] | None = None  # what was read beside the recent text
+        if prompt.lead:
+            self._cache.reserve(self._base + 2 * self._most)
         entry.items[:] = items_of(prompt)
         entry.fixed = len(prompt.pinned) + len(prompt.visual)
 
@@ -162,15 +166,31 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
+    def read_ahead(self, visual: VisualTokens, kept: Sequence[int]) -> None:
+        """See :meth:`Decoder.read_ahead`: behind the room of the recent text."""
+        if len(visual) + len(kept) > self._most:
+            return
+        embeds = self._encoder.read((), (visual,), kept)
+        self._cache.run_beside(self._base, self._base + self._most, embeds)
+        self._ahead = item_of(visual), list(kept)
+
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """See :meth:`Decoder.fold`."""
-        entry = self._entry
+        entry, item = self._entry, item_of(visual)
+        ahead, self._ahead = self._ahead, None
+        read = 0 if ahead is None else len(ahead[1])
         del entry.items[entry.fixed :]
-        self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
-        entry.items.extend([item_of(visual), *kept])
+        if ahead == (item, list(kept[:read])) and read < len(kept):
+            self._cache.move(self._base + self._most, self._base, len(visual) + read)
+            self._logits = self._cache.append(self._encoder.embed(kept[read:]))
+        else:
+            self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
+        entry.items.extend([item, *kept])
         entry.fixed += 1
         self._base += len(visual)
         self._waiting = []
+        if ahead is not None:
+            self._cache.reserve(self._base + 2 * self._most)
 
     @property
     def may_end(self) -> bool:
