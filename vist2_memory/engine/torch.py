@@ -17,10 +17,11 @@ from vist2_memory.engine.attention import read_cached
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate
-from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
+from vist2_memory.engine.rounded import rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -61,15 +62,12 @@ class TorchEngine(Vist2Engine):
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
 
-        self._prefixes = Prefixes(
-            self.options.kv_cache_bytes,
-            lambda: KVCache(self.model.language_model),
-            self._goes_on,
-        )
+        kept = self.options.kv_cache_bytes
+        self._prefixes = Prefixes(kept, self._empty_cache, self._goes_on)
 
     def prefill(self, pinned: str, visual: Sequence[VisualTokens]) -> KVCache:
         """The KV cache after the pinned text and the memory; fork it to ask several questions."""
-        cache = KVCache(self.model.language_model)
+        cache = self._empty_cache()
         embeds = self.encoder.read(self.processor.tokenizer.encode(pinned), visual)
         if len(embeds):
             cache.append(embeds)
@@ -110,6 +108,10 @@ class TorchEngine(Vist2Engine):
             except BaseException:
                 self._prefixes.finish(entry)
                 raise
+
+    def _empty_cache(self) -> KVCache:
+        held = self.options.kv_dtype
+        return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
 
     def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
         """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
