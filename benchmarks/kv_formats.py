@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-
 from codec_formats import HISTORY, SEED, along
+
 from vist2_memory.engine.catalog import find_model
 from vist2_memory.engine.kv import KVLayer
 from vist2_memory.engine.options import EngineOptions, KVType

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -117,8 +118,9 @@ class TorchEngine(Vist2Engine):
         return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
 
     def _rounded_bytes(self) -> int:
-        text = self.model.language_model.config
-        return 2 * text.num_hidden_layers * text.num_key_value_heads * (text.head_dim + SCALE_BYTES)
+        text: Any = self.model.language_model.config
+        width = text.head_dim + SCALE_BYTES
+        return int(2 * text.num_hidden_layers * text.num_key_value_heads * width)
 
     def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
         """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
