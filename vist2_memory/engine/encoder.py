@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,8 @@ from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, VisualTokens
 
 ENCODE_BATCH = 64
-"""Sketches that go through the tower at once."""
+"""Sketches that go through the tower at once; half as many on a CPU, which is no slower then and
+pads less."""
 
 
 class Encoder:
@@ -38,13 +40,19 @@ class Encoder:
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
         """Draw ``chunks`` and run the tower and the aligner, a batch at a time.
 
-        A chunk that would cost more drawn than written stays text: its values are then the
-        embeddings of its tokens.
+        Those of about as many visual tokens go together, so that few are padded. A chunk that would
+        cost more drawn than written stays text: its values are then the embeddings of its tokens.
+        Raises ``ValueError`` for one that is too long.
         """
-        out: list[VisualTokens] = []
-        for start in range(0, len(chunks), ENCODE_BATCH):
-            out += self._encode_batch(chunks[start : start + ENCODE_BATCH])
-        return out
+        batch = ENCODE_BATCH // 2 if self._weight.device.type == "cpu" else ENCODE_BATCH
+        size = self.processor.renderer.visual_tokens
+        order = sorted(range(len(chunks)), key=lambda place: size(chunks[place].text))
+        out: dict[int, VisualTokens] = {}
+        for start in range(0, len(order), batch):
+            places = order[start : start + batch]
+            made = self._encode_batch([chunks[place] for place in places])
+            out |= zip(places, made, strict=True)
+        return [out[place] for place in range(len(chunks))]
 
     def cost(self, chunk: Chunk) -> int:
         """Visual tokens that ``chunk`` takes; drawn or written, whatever is less."""
@@ -63,6 +71,27 @@ class Encoder:
         values = np.concatenate([empty, *(tokens.values for tokens in visual)])
         return torch.from_numpy(values).to(device=weight.device, dtype=weight.dtype)
 
+    @torch.inference_mode()
+    def read(
+        self,
+        pinned: Sequence[int],
+        visual: Sequence[VisualTokens],
+        recent: Sequence[int] = (),
+        skip: int = 0,
+    ) -> Tensor:
+        """What a model reads: the three of them, without the first ``skip`` tokens.
+
+        Returns shape (tokens, hidden size).
+        """
+        left = max(0, skip - len(pinned))
+        unread: list[VisualTokens] = []
+        for tokens in visual:
+            if left < len(tokens):
+                unread.append(replace(tokens, values=tokens.values[left:]))
+            left = max(0, left - len(tokens))
+        parts = [self.embed(pinned[skip:]), self.join(unread), self.embed(recent[left:])]
+        return torch.cat(parts)
+
     @property
     def _weight(self) -> Any:
         return self.model.get_input_embeddings().weight
@@ -76,8 +105,8 @@ class Encoder:
         with span("draw", chunks=len(chunks)):
             sketches = processor.renderer.draw(chunks)
         with span("encode", chunks=len(chunks)):
-            patches, mask = processor.patches(sketches)
-            encoded = self.model.encode(patches.to(device), mask.to(device), processor.geometry)
+            patches, mask = processor.patches(sketches, device)
+            encoded = self.model.encode(patches, mask, processor.geometry)
             values = encoded.float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):

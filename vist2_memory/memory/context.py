@@ -57,11 +57,13 @@ class Assembled:
             total_s=end.timing.total_s + load_s + encode_s,
         )
         notes = [note for part in self.parts for note in part.degraded]
+        # Writes that failed before the answer may have failed again meanwhile, in the same words.
+        meanwhile = [note for note in degraded if note not in notes]
         return replace(
             end,
             usage=usage,
             timing=timing,
-            degraded=(*end.degraded, *notes, *degraded),
+            degraded=(*end.degraded, *notes, *meanwhile),
             left_out_tokens=sum(part.tokens for part in self.left_out),
             left_out=self.left_out,
         )
@@ -159,7 +161,7 @@ def assemble(
     visual = tuple(tokens for part in parts for tokens in part.visual)
     sources = tuple(one.chunk for one in kept)
     left_out = told([candidates[place] for place in selection.left_out], state)
-    context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace)
+    context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace, scope.key)
     return Assembled(context, left_out, tuple(parts))
 
 
