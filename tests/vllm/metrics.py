@@ -23,7 +23,7 @@ def prefix_hits() -> float:
 def waits_until_idle(engine: Any, seconds: float = 30) -> bool:
     """Whether vLLM comes to hold no request."""
     until = time.monotonic() + seconds
-    processor = engine.transport._llm.output_processor
+    processor = engine.transport.llm.output_processor
     while processor.has_unfinished_requests() and time.monotonic() < until:
         time.sleep(0.2)
     return not processor.has_unfinished_requests()
