@@ -40,8 +40,15 @@ def memory_of(engine: Vist2Engine, chunks: int, first: int = 1) -> tuple[VisualT
     return tuple(engine.encode(cut))
 
 
-def context_of(engine: Vist2Engine, chunks: int = 6, *, salt: str = "", first: int = 1) -> Context:
+def context_of(
+    engine: Vist2Engine, chunks: int = 6, *, salt: str = "", first: int = 1, full: bool = False
+) -> Context:
+    """``full``: the recent text is nearly long enough to be folded."""
     tail = " Then Anna wrote back to Ben that"
+    if full:
+        ids = engine.processor.tokenizer.encode(_STORY.format(first, 5, 9) * 9)
+        room = engine.spec.tail_limit - 6 - len(engine.processor.tokenizer.encode(tail))
+        tail = engine.processor.tokenizer.decode(ids[:room]) + tail
     return Context("You are kind.", memory_of(engine, chunks, first), tail, cache_salt=salt)
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.on_vllm import Recording, context_of, endless, said
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.engine.vllm.engine import VLLMEngine
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.types import GenerationParams, TextDelta, Tool
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,7 +34,7 @@ def test_the_spec_is_that_of_the_in_process_engine(
 
 
 def test_greedy_tokens_over_many_folds(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
-    context, params = context_of(reference), GenerationParams(max_tokens=520)
+    context, params = context_of(reference, full=True), GenerationParams(max_tokens=400)
     with endless(reference, vllm_engine):
         ours, theirs = said(vllm_engine, context, params), said(reference, context, params)
     assert ours.text == theirs.text
@@ -48,16 +49,17 @@ def test_each_request_asks_for_what_fits_until_the_next_fold(
     recording = Recording(vllm_engine.transport)
     monkeypatch.setattr(vllm_engine, "transport", recording)
     with endless(vllm_engine):
-        answer = said(vllm_engine, context_of(reference), GenerationParams(max_tokens=300))
-    assert len(recording.requests) == len(answer.folded) + 1
-    assert sum(request.max_tokens for request in recording.requests) == 300
+        context = context_of(reference, full=True)
+        answer = said(vllm_engine, context, GenerationParams(max_tokens=100))
+    assert len(recording.requests) == len(answer.folded) + 1 > 2
+    assert sum(request.max_tokens for request in recording.requests) == 100
 
 
 def test_logprobs(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
-    context, params = context_of(reference), GenerationParams(max_tokens=150, logprobs=4)
+    context, params = context_of(reference, full=True), GenerationParams(max_tokens=80, logprobs=4)
     with endless(reference, vllm_engine):
         ours, theirs = said(vllm_engine, context, params), said(reference, context, params)
-    assert len(ours.logprobs) == len(theirs.logprobs) == 150
+    assert len(ours.logprobs) == len(theirs.logprobs) == 80
     for one, other in zip(ours.logprobs, theirs.logprobs, strict=True):
         assert one.bytes == other.bytes
         assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
@@ -69,10 +71,10 @@ def test_logprobs(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
 def test_a_seed_says_the_same_again_over_folds_and_another_says_otherwise(
     reference: TorchEngine, vllm_engine: VLLMEngine
 ) -> None:
-    context = context_of(reference)
+    context = context_of(reference, full=True)
 
     def sampled(seed: int) -> str:
-        params = GenerationParams(max_tokens=200, temperature=1.0, top_p=0.95, top_k=50, seed=seed)
+        params = GenerationParams(max_tokens=80, temperature=1.0, top_p=0.95, top_k=50, seed=seed)
         answer = said(vllm_engine, context, params)
         assert answer.folded
         return answer.text
@@ -85,16 +87,23 @@ def test_a_seed_says_the_same_again_over_folds_and_another_says_otherwise(
 def test_what_is_never_said_is_not_sampled_either(
     reference: TorchEngine, vllm_engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half the vocabulary, at a temperature at which anything is said."""
+    """Half the vocabulary, at the highest temperature."""
     never = frozenset(range(0, 4096, 2)) | vllm_engine.stop_ids
     monkeypatch.setattr(vllm_engine, "_never", never)
-    params = GenerationParams(max_tokens=60, temperature=50.0, seed=1, logprobs=0)
+    params = GenerationParams(max_tokens=60, temperature=2.0, seed=1, logprobs=0)
     answer = said(vllm_engine, context_of(reference), params)
     tokenizer = vllm_engine.processor.tokenizer
     said_bytes = {one.bytes for one in answer.logprobs}
     allowed = {tokenizer.bytes_of(i) for i in range(4096) if i not in never}
     assert len(answer.logprobs) == 60
     assert said_bytes <= allowed
+
+
+def test_a_temperature_that_vllm_does_not_know(
+    reference: TorchEngine, vllm_engine: VLLMEngine
+) -> None:
+    with pytest.raises(InvalidInputError, match="temperature=3 is more than vLLM takes"):
+        said(vllm_engine, context_of(reference), GenerationParams(temperature=3))
 
 
 def test_stop_strings_end_the_answer(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
@@ -122,10 +131,9 @@ def test_json_matches_its_schema_and_is_whole(
 
 
 def test_json_that_is_folded_in_its_middle(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
-    schema = {"type": "array", "items": {"type": "string", "minLength": 12}, "minItems": 12}
-    params = GenerationParams(max_tokens=400, schema=schema)
-    ours = said(vllm_engine, context_of(reference), params)
-    theirs = said(reference, context_of(reference), params)
+    schema = {"type": "array", "items": {"type": "string", "minLength": 12}, "minItems": 4}
+    params, context = GenerationParams(max_tokens=120, schema=schema), context_of(reference, full=True)
+    ours, theirs = said(vllm_engine, context, params), said(reference, context, params)
     assert ours.folded
     assert ours.text == theirs.text
     jsonschema.validate(json.loads(ours.text), schema)

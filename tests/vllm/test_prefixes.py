@@ -31,9 +31,9 @@ def test_a_fold_reads_the_memory_before_it_from_the_cache(
 ) -> None:
     from tests.vllm.metrics import prefix_hits
 
-    context, before = context_of(reference, 12, salt="fold"), prefix_hits()
+    context, before = context_of(reference, 12, salt="fold", full=True), prefix_hits()
     with endless(vllm_engine):
-        answer = said(vllm_engine, context, GenerationParams(max_tokens=200))
+        answer = said(vllm_engine, context, GenerationParams(max_tokens=90))
     assert answer.folded
     base = recording.lengths[0] - len(vllm_engine.processor.tokenizer.encode(context.tail))
     assert recording.cached[0] == 0

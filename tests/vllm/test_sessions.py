@@ -27,9 +27,10 @@ def test_many_at_once_say_what_each_says_alone(
     reference: TorchEngine, vllm_engine: VLLMEngine
 ) -> None:
     """Each has a memory of its own, and folds."""
-    params = GenerationParams(max_tokens=110)
+    params = GenerationParams(max_tokens=30)
     contexts = [
-        context_of(reference, 3, salt=f"s{number}", first=number) for number in range(SESSIONS)
+        context_of(reference, 2, salt=f"s{number}", first=number, full=True)
+        for number in range(SESSIONS)
     ]
     with endless(reference, vllm_engine):
         alone = [said(reference, context, params) for context in contexts]

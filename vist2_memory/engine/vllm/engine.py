@@ -23,6 +23,9 @@ from vist2_memory.engine.vllm.requests import Transport
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import TensorFormat
+from vist2_memory.types import GenerationParams
+
+HOTTEST = 2.0
 
 
 class VLLMEngine(Vist2Engine):
@@ -70,7 +73,13 @@ class VLLMEngine(Vist2Engine):
         """Stop vLLM, where it was started here."""
         self.transport.close()
 
+    def check(self, params: GenerationParams) -> None:
+        """See :meth:`Engine.check`; vLLM knows no temperature above 2."""
+        _refuse_heat(params)
+        super().check(params)
+
     def _begin(self, prompt: Prompt) -> Decoder:
+        _refuse_heat(prompt.params)
         return VLLMDecoder(
             prompt,
             self.transport,
@@ -102,6 +111,14 @@ class VLLMEngine(Vist2Engine):
         expected = Expected(name, self._width, self._positions, tuple(probe))
         timeout = float(asked.get("timeout", TOKEN_S))
         return Server(url, expected, timeout=timeout)
+
+
+def _refuse_heat(params: GenerationParams) -> None:
+    if params.temperature > HOTTEST:
+        raise InvalidInputError(
+            f"temperature={params.temperature:g} is more than vLLM takes: give at most "
+            f"{HOTTEST:g}, or take engine='torch'"
+        )
 
 
 def _vllm_device(asked: str | None) -> torch.device:

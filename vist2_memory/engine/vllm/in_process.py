@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from vist2_memory.engine.vllm.requests import Request, Tokens, Told, Transport
-from vist2_memory.errors import EngineUnavailableError, ModelError
+from vist2_memory.errors import EngineUnavailableError, InvalidInputError, ModelError
 
 START_S = 1800.0
 """Seconds that vLLM may take to load a model."""
@@ -74,7 +74,11 @@ class InProcess(Transport):
         prompt: Any = EmbedsPrompt(prompt_embeds=embeds.cpu())
         if request.cache_salt:
             prompt["cache_salt"] = request.cache_salt
-        return self.llm.generate(prompt, sampling(request), name, lora_request=self._lora)
+        try:
+            asked = sampling(request)
+        except ValueError as error:
+            raise InvalidInputError(f"vLLM refuses what was asked of it: {error}") from error
+        return self.llm.generate(prompt, asked, name, lora_request=self._lora)
 
     def _call(self, work: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
