@@ -132,7 +132,10 @@ def test_json_matches_its_schema_and_is_whole(
 
 def test_json_that_is_folded_in_its_middle(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
     schema = {"type": "array", "items": {"type": "string", "minLength": 12}, "minItems": 4}
-    params, context = GenerationParams(max_tokens=120, schema=schema), context_of(reference, full=True)
+    params, context = (
+        GenerationParams(max_tokens=120, schema=schema),
+        context_of(reference, full=True),
+    )
     ours, theirs = said(vllm_engine, context, params), said(reference, context, params)
     assert ours.folded
     assert ours.text == theirs.text
