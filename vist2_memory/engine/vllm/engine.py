@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class VLLMEngine(Vist2Engine):
             device = find_device(self.options.device)
         else:
             check_installed()
+            # vLLM logs to standard output, which is the caller's; read when it is imported.
+            os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
             device = _vllm_device(self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if device.type == "cpu" else "bfloat16"
