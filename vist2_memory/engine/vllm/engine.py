@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from vist2_memory.engine.vllm.requests import Transport
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import TensorFormat
+from vist2_memory.types import GenerationParams
+
+HOTTEST = 2.0
 
 
 class VLLMEngine(Vist2Engine):
@@ -50,6 +54,8 @@ class VLLMEngine(Vist2Engine):
             device = find_device(self.options.device)
         else:
             check_installed()
+            # vLLM logs to standard output, which is the caller's; read when it is imported.
+            os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
             device = _vllm_device(self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if device.type == "cpu" else "bfloat16"
@@ -59,7 +65,7 @@ class VLLMEngine(Vist2Engine):
         tensors = TensorFormat(self.options.tensors_dtype)
         super().__init__(folder, eyes, processor, tensors, keep_recent_chunks)
         table: Any = eyes.get_input_embeddings().weight
-        self._vocabulary, self._width = table.shape
+        self._ids, self._width = table.shape
         self.transport: Transport
         if remote:
             self.transport = self._server(where.removeprefix("vllm+"), asked)
@@ -70,7 +76,13 @@ class VLLMEngine(Vist2Engine):
         """Stop vLLM, where it was started here."""
         self.transport.close()
 
+    def check(self, params: GenerationParams) -> None:
+        """See :meth:`Engine.check`; vLLM knows no temperature above 2."""
+        _refuse_heat(params)
+        super().check(params)
+
     def _begin(self, prompt: Prompt) -> Decoder:
+        _refuse_heat(prompt.params)
         return VLLMDecoder(
             prompt,
             self.transport,
@@ -79,7 +91,7 @@ class VLLMEngine(Vist2Engine):
             steering=self._grammars.steer(prompt.params),
             stop_ids=self.stop_ids,
             never=self._never_said(prompt.params),
-            vocabulary=self._vocabulary,
+            vocabulary=self._ids,
         )
 
     def _in_process(self, folder: Path, device: torch.device) -> Transport:
@@ -102,6 +114,14 @@ class VLLMEngine(Vist2Engine):
         expected = Expected(name, self._width, self._positions, tuple(probe))
         timeout = float(asked.get("timeout", TOKEN_S))
         return Server(url, expected, timeout=timeout)
+
+
+def _refuse_heat(params: GenerationParams) -> None:
+    if params.temperature > HOTTEST:
+        raise InvalidInputError(
+            f"temperature={params.temperature:g} is more than vLLM takes: give at most "
+            f"{HOTTEST:g}, or take engine='torch'"
+        )
 
 
 def _vllm_device(asked: str | None) -> torch.device:

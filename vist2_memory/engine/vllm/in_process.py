@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from vist2_memory.engine.vllm.requests import Request, Tokens, Told, Transport
-from vist2_memory.errors import EngineUnavailableError, ModelError
+from vist2_memory.errors import EngineUnavailableError, InvalidInputError, ModelError
 
 START_S = 1800.0
 """Seconds that vLLM may take to load a model."""
@@ -28,12 +28,12 @@ class InProcess(Transport):
         requests use. Raises ``ModelError`` when vLLM cannot run the model so.
         """
         self._ids, self._lora = count(1), None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
-        self._llm: Any = None
+        self.llm: Any = None
         try:
-            self._llm = self._call(_started(arguments)).result(START_S)
+            self.llm = self._call(_started(arguments)).result(START_S)
         except Exception as error:  # vLLM's have no common base
             self._stop_loop()
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -50,17 +50,17 @@ class InProcess(Transport):
     @property
     def config(self) -> Any:
         """vLLM's own account of what it runs: a ``VllmConfig``."""
-        return self._llm.vllm_config
+        return self.llm.vllm_config
 
     def send(self, request: Request) -> Tokens:
         """See :meth:`Transport.send`."""
-        if self._llm is None:
+        if self.llm is None:
             raise EngineUnavailableError("the engine was closed: open the memory again")
         return _Streamed(self, self._answers(request, f"vist2-{next(self._ids)}"))
 
     def close(self) -> None:
         """Stop vLLM and its processes."""
-        llm, self._llm = self._llm, None
+        llm, self.llm = self.llm, None
         if llm is None:
             return
         self._call(_stopped(llm)).result(STOP_S)
@@ -74,15 +74,19 @@ class InProcess(Transport):
         prompt: Any = EmbedsPrompt(prompt_embeds=embeds.cpu())
         if request.cache_salt:
             prompt["cache_salt"] = request.cache_salt
-        return self._llm.generate(prompt, sampling(request), name, lora_request=self._lora)
+        try:
+            asked = sampling(request)
+        except ValueError as error:
+            raise InvalidInputError(f"vLLM refuses what was asked of it: {error}") from error
+        return self.llm.generate(prompt, asked, name, lora_request=self._lora)
 
     def _call(self, work: Any) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(STOP_S)
-        self._loop.close()
+        self.loop.close()
 
 
 class _Streamed(Tokens):
