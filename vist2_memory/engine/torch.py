@@ -15,9 +15,12 @@ from torch import Tensor
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.attention import read_cached
+from vist2_memory.engine.batch import Batch
+from vist2_memory.engine.batch_decoder import RowDecoder
+from vist2_memory.engine.batch_kv import Rows
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
-from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate
+from vist2_memory.engine.generation import Decoded, Decoder, Prompt, Waiting, generate, steps
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
@@ -75,11 +78,32 @@ class TorchEngine(Vist2Engine):
         answer = Answer(self.processor.tokenizer, params, self._form)
         yield from generate(prompt, partial(self._begin, memory=memory), self, answer)
 
-    def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
-        params = prompt.params
+    def generate_batch(
+        self, contexts: Sequence[Context], params: Sequence[GenerationParams]
+    ) -> Batch:
+        """See :meth:`Engine.generate_batch`: each step runs the model once, for all contexts."""
+        rows = Rows(self.model.language_model, self.encoder.embed)
+        pairs = zip(contexts, params, strict=True)
+        return Batch([self._row(rows, context, own) for context, own in pairs], rows.step)
+
+    def _row(
+        self, rows: Rows, context: Context, params: GenerationParams
+    ) -> Iterator[GenerationEvent | Waiting]:
+        prompt = self._prompt(context, params)
+        answer = Answer(self.processor.tokenizer, params, self._form)
+        yield from steps(prompt, partial(self._enter, rows), self, answer)
+
+    def _enter(self, rows: Rows, prompt: Prompt) -> Decoder:
+        choose = self._chooser(prompt.params)
+        return RowDecoder(rows, self.encoder, prompt, choose)
+
+    def _chooser(self, params: GenerationParams) -> Chooser:
         steering = self._grammars.steer(params)
         never = torch.tensor(sorted(self._never_said(params)), device=self.device)
-        choose = Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
+        return Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
+
+    def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
+        choose = self._chooser(prompt.params)
         visual = sum(map(len, prompt.visual))
         text = len(prompt.pinned) + len(prompt.recent)
         with span("prefill", visual_tokens=visual, text_tokens=text):
