@@ -8,7 +8,7 @@ place, so that those in use lie side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -52,19 +52,24 @@ class Row:
         self.values, self.ids = None, ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """Where one run of the model writes: the slots of its rows, and how long these are."""
+    """Where one run of the model writes, as all layers are told before it."""
 
-    slots: Tensor
-    starts: list[int]
-    counts: list[int]
-    side_by_side: bool
-    """Whether the slots are neighbours, in order."""
+    slots: list[int] = field(default_factory=list)
+    """Those of its rows, ascending..."""
+    starts: list[int] = field(default_factory=list)
+    """... how many tokens each has..."""
+    counts: list[int] = field(default_factory=list)
+    """... and how many come."""
+    at: tuple[Tensor, Tensor] | None = None
+    """Slots and starts as tensors, where each row has one token."""
 
     @property
-    def one_each(self) -> bool:
-        return max(self.counts) == 1
+    def rows(self) -> slice | list[int]:
+        """The slots, as a slice if they are neighbours: what is taken by it is not copied."""
+        first, after = self.slots[0], self.slots[-1] + 1
+        return slice(first, after) if after - first == len(self.slots) else self.slots
 
     @property
     def end(self) -> int:
@@ -77,7 +82,7 @@ class _Layer(CacheLayerMixin):
 
     is_sliding = False
 
-    def __init__(self, run: Callable[[], _Run]) -> None:
+    def __init__(self, run: _Run) -> None:
         super().__init__()
         self._run = run
 
@@ -109,19 +114,17 @@ class _Layer(CacheLayerMixin):
         return self._written(self.keys, key_states), self._written(self.values, value_states)
 
     def _written(self, held: Tensor, new: Tensor) -> Tensor:
-        run = self._run()
-        if run.one_each:
-            held[run.slots, :, torch.tensor(run.starts, device=held.device)] = new[:, :, 0]
+        run = self._run
+        if run.at is not None:
+            slots, starts = run.at
+            held[slots, :, starts] = new[:, :, 0]
         else:
-            for place, slot in enumerate(run.slots.tolist()):
-                start, count = run.starts[place], run.counts[place]
+            for place, (slot, start) in enumerate(zip(run.slots, run.starts, strict=True)):
+                count = run.counts[place]
                 held[slot, :, start : start + count] = new[place, :, :count]
             if not any(run.starts):
                 return new
-        if run.side_by_side:
-            first = int(run.slots[0])
-            return held[first : first + len(run.slots), :, : run.end]
-        return held[run.slots, :, : run.end]
+        return held[run.rows, :, : run.end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """The mask is made by the rows."""
@@ -143,9 +146,9 @@ class Rows:
         """``embed``: the embeddings of token ids, shape (tokens, hidden size)."""
         self._model, self._embed = model, embed
         self._rows: list[Row] = []
-        self._run: _Run
+        self._run = run = _Run()
         config = model.config
-        self._layers = [_Layer(lambda: self._run) for _ in range(config.num_hidden_layers)]
+        self._layers = [_Layer(run) for _ in range(config.num_hidden_layers)]
         self._cache = Cache(layers=list(self._layers))
         self._groups = config.num_attention_heads // config.num_key_value_heads
         self._like = torch.empty(
@@ -210,16 +213,16 @@ class Rows:
 
     def _read(self, rows: list[Row]) -> None:
         """One run of the model; ``rows`` have their logits after it."""
-        slots = [row.slot for row in rows]
-        counts = [len(row) for row in rows]
-        longest = max(counts)
+        run = self._run
+        run.slots = [row.slot for row in rows]
+        run.starts = [row.length for row in rows]
+        run.counts = [len(row) for row in rows]
+        longest = max(run.counts)
         embeds = self._embedded(rows, longest)
         device = embeds.device
-        side_by_side = slots == list(range(slots[0], slots[0] + len(slots)))
-        starts = [row.length for row in rows]
-        self._run = _Run(torch.tensor(slots, device=device), starts, counts, side_by_side)
-        begins = torch.tensor(starts, device=device)[:, None]
-        positions = begins + torch.arange(longest, device=device)  # [rows, tokens]
+        starts = torch.tensor(run.starts, device=device)
+        run.at = (torch.tensor(run.slots, device=device), starts) if longest == 1 else None
+        positions = starts[:, None] + torch.arange(longest, device=device)  # [rows, tokens]
         hidden = self._model.model(
             inputs_embeds=embeds,
             attention_mask={"full_attention": self._mask(positions)},
@@ -227,10 +230,10 @@ class Rows:
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state
-        ends = torch.tensor(counts, device=device) - 1
+        ends = torch.tensor(run.counts, device=device) - 1
         last = hidden[torch.arange(len(rows), device=device), ends]  # [rows, hidden size]
         logits = self._model.lm_head(last).float()
-        for row, count, own in zip(rows, counts, logits, strict=True):
+        for row, count, own in zip(rows, run.counts, logits, strict=True):
             row.length += count
             row.values, row.ids, row.logits = None, (), own
 
@@ -253,7 +256,7 @@ class Rows:
         ``attention.cached_attention`` takes it. None where that is plain causal.
         """
         run, tokens = self._run, positions.shape[1]
-        if not any(run.starts) or (run.one_each and min(run.starts) == max(run.starts)):
+        if not any(run.starts) or (tokens == 1 and min(run.starts) == max(run.starts)):
             return None  # padding lies behind all that counts
         keys = torch.arange(run.end, device=positions.device)
         hidden = keys > positions[:, None, :, None]  # [rows, 1, tokens, keys]
