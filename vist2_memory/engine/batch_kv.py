@@ -83,7 +83,9 @@ class _Layer(CacheLayerMixin):
     is_sliding = False
 
     def __init__(self, run: _Run) -> None:
-        super().__init__()
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+        self.is_initialized = True
         self._run = run
 
     def fit(self, like: Tensor, rows: int, room: int, keep: int) -> None:
@@ -147,7 +149,7 @@ class Rows:
         self._model, self._embed = model, embed
         self._rows: list[Row] = []
         self._run = run = _Run()
-        config = model.config
+        config: Any = model.config
         self._layers = [_Layer(run) for _ in range(config.num_hidden_layers)]
         self._cache = Cache(layers=list(self._layers))
         self._groups = config.num_attention_heads // config.num_key_value_heads
