@@ -26,6 +26,8 @@ from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
+from vist2_memory.engine.weights import quantise
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import DType, TensorFormat
@@ -54,6 +56,7 @@ class TorchEngine(Vist2Engine):
         offer or a device that cannot be used.
         """
         self.options = options or EngineOptions()
+        _check_options(self.options)
         self.device = find_device(device or self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if self.device.type == "cpu" else "bfloat16"
@@ -63,6 +66,8 @@ class TorchEngine(Vist2Engine):
         read_cached(self.model.language_model)
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
+        if self.options.weights is not None:
+            quantise(self.model.language_model, self.options.weights)
 
     @torch.inference_mode()
     def prefill(self, pinned: str, visual: Sequence[VisualTokens]) -> KVCache:
@@ -120,6 +125,15 @@ class TorchEngine(Vist2Engine):
         if len(embeds):
             cache.append(embeds)
         return cache
+
+
+def _check_options(options: EngineOptions) -> None:
+    """Raises ``InvalidInputError`` for what this engine cannot do."""
+    if options.compile:
+        raise InvalidInputError(
+            "compile=True is not offered by the engine in this process yet: leave it out, or "
+            "take engine='vllm', which compiles by itself"
+        )
 
 
 class TorchDecoder(Decoder):
