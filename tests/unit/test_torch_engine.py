@@ -11,7 +11,7 @@ from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script, embed
 from tests.support.memories import ANSWER
 from tests.support.tokenizers import token_ids
-from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.torch import TorchDecoder
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import MARKS
 from vist2_memory.types import (
@@ -20,6 +20,7 @@ from vist2_memory.types import (
     Context,
     Finished,
     GenerationParams,
+    VisualTokens,
 )
 
 pytest_plugins = ("tests.support.fixtures",)
@@ -63,20 +64,19 @@ def test_a_fold_leaves_the_cache_as_long_as_if_the_text_had_never_been(
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_while_generating_each_fold_leaves_only_visual_tokens_where_the_text_stood(
+def test_while_generating_each_fold_leaves_visual_tokens_and_what_is_kept_where_the_text_stood(
     checkpoint: Path, script: Script, monkeypatch: pytest.MonkeyPatch, keep: int
 ) -> None:
     engine = CountingEngine(checkpoint, keep)
     lengths: list[tuple[int, int]] = []
-    fold = KVCache.fold
+    fold = TorchDecoder.fold
 
-    def recorded(cache: KVCache, length: int, visual: torch.Tensor) -> torch.Tensor:
-        before = len(cache)
-        logits = fold(cache, length, visual)
-        lengths.append((before, len(cache)))
-        return logits
+    def recorded(decoder: TorchDecoder, visual: VisualTokens, kept: list[int]) -> None:
+        before = len(decoder._cache)
+        fold(decoder, visual, kept)
+        lengths.append((before, len(decoder._cache)))
 
-    monkeypatch.setattr(KVCache, "fold", recorded)
+    monkeypatch.setattr(TorchDecoder, "fold", recorded)
     script.say(ANSWER)
     visual = engine.encode(chunks_of("My cat is called Miso."))
     events = list(engine.generate(Context("", tuple(visual), TAIL), GREEDY))
@@ -86,7 +86,8 @@ def test_while_generating_each_fold_leaves_only_visual_tokens_where_the_text_sto
             # The token that filled the chunk was never run: its chunk is drawn instead.
             before = base + engine.spec.tail_limit - 1
             base += len(event.visual)
-            expected.append((before, base))
+            kept = engine.spec.tail_limit - event.chunk.tokens
+            expected.append((before, base + kept))
     assert len(expected) > 1
     assert lengths == expected
 

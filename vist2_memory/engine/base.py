@@ -99,5 +99,8 @@ class Engine(ABC):
         pairs = zip(contexts, params, strict=True)
         return Batch([self.generate(context, own) for context, own in pairs])
 
+    def forget(self, owner: str) -> None:  # noqa: B027  (it may keep nothing)
+        """Drop what is kept of generations from contexts of ``owner``, as keys and values."""
+
     def close(self) -> None:  # noqa: B027  (an engine may hold nothing)
         """Free what the engine holds."""
