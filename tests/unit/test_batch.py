@@ -72,7 +72,7 @@ def together(batch: Batch, count: int) -> list[list[Any]]:
 
 
 def told(events: Sequence[Any]) -> list[Any]:
-    """Events without what differs between two runs: times, ids of calls, the last bits of sums."""
+    """Events without what differs between two runs: times, ids of calls, what is read again."""
     said: list[Any] = []
     for event in events:
         match event:
@@ -82,7 +82,8 @@ def told(events: Sequence[Any]) -> list[Any]:
                 said.append(("fold", event.chunk))
             case Finished():
                 calls = [call.text for call in event.calls]
-                said.append((event.text, event.reason, event.usage, calls))
+                usage = replace(event.usage, reused_tokens=0)
+                said.append((event.text, event.reason, usage, calls))
             case _:
                 said.append(getattr(event, "text", repr(event)))
     return said
