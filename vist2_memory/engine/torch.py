@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
-from vist2_memory.engine.rounded import rounded_to
+from vist2_memory.engine.rounded import SCALE_BYTES, rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.weights import quantise
@@ -71,6 +72,8 @@ class TorchEngine(Vist2Engine):
         if self.options.weights is not None:
             quantise(self.model.language_model, self.options.weights)
 
+        if self.options.kv_dtype:
+            self.spec = replace(self.spec, kv_bytes_per_token=self._rounded_bytes())
         kept = self.options.kv_cache_bytes
         self._prefixes = Prefixes(kept, self._empty_cache, self._goes_on)
 
@@ -147,6 +150,11 @@ class TorchEngine(Vist2Engine):
     def _empty_cache(self) -> KVCache:
         held = self.options.kv_dtype
         return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
+
+    def _rounded_bytes(self) -> int:
+        text: Any = self.model.language_model.config
+        width = text.head_dim + SCALE_BYTES
+        return int(2 * text.num_hidden_layers * text.num_key_value_heads * width)
 
     def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
         """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
