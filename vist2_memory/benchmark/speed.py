@@ -214,8 +214,8 @@ def _notes(run: Run, made: bool) -> list[str]:
     if made:
         notes += [
             "weights are random: how long a step takes does not depend on them",
-            "the tokenizer is the bundled model's, in a vocabulary of the real size; the history is "
-            "of words of three or four letters, so that chunks cost what the ratio says",
+            "the tokenizer is the bundled model's, in a vocabulary of the real size; the history "
+            "is of words of three or four letters, so that chunks cost what the ratio says",
             "the model has positions for the history, also where the published one has fewer",
         ]
     asked, found = run.history.asked, sum(chunk.tokens for chunk in run.history.chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -56,7 +57,7 @@ def stream(
             folds += 1
         elif isinstance(event, Finished):
             new = event.usage.new_tokens
-    gaps = [after - before for before, after in zip(stamps, stamps[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(stamps)]
     return Stream(tuple(gaps), folds, new)
 
 

@@ -158,9 +158,8 @@ class FirstTokens:
         """When the first token of an answer came, and the answer's end."""
         context = Context("", visual, tail, self.history.chunks, cache_salt=salt)
         events = self.engine.generate(context, GenerationParams(max_tokens=ANSWER))
-        event = next(events)
+        next(events)
         first = time.perf_counter()
-        for event in events:
-            pass
-        assert isinstance(event, Finished)
-        return first, event
+        *_, end = events
+        assert isinstance(end, Finished)
+        return first, end

@@ -168,7 +168,9 @@ def count_flops(config: Vist2Config, lengths: Lengths, tokens: int) -> dict[str,
     }
     return {
         "ratios": ratios,
-        "operations": {name: {"counted": f.counted, "causal": f.causal} for name, f in parts.items()},
+        "operations": {
+            name: {"counted": f.counted, "causal": f.causal} for name, f in parts.items()
+        },
         "generated_tokens": tokens,
         "how": "torch.utils.flop_counter on the meta device; drawing has no operations",
     }

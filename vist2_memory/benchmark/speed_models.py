@@ -222,7 +222,11 @@ def _words(tokenizer: Vist2Tokenizer) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {4: [], 5: []}
     for token, letters in enumerate(tokenizer.tokens()):
         word = letters.replace("\u0120", " ", 1)
-        if len(word) not in found or word[0] != " " or not (word[1:].isascii() and word[1:].islower()):
+        if (
+            len(word) not in found
+            or word[0] != " "
+            or not (word[1:].isascii() and word[1:].islower())
+        ):
             continue
         if tokenizer.encode(f" a{word} a")[1:-1] == [token]:
             found[len(word)].append(word)
