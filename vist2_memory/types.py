@@ -143,7 +143,8 @@ class Context:
     order, for engines that put a part of their text beside them. ``speaks`` says whose words
     ``tail`` begins with, where it begins inside a message. ``cache_salt``: what an engine keeps of
     this context, as its KV cache, is used again for contexts of equal salt alone; it is the
-    memory's namespace, so that no tenant can find out by time what another one asks.
+    memory's namespace, so that no tenant can find out by time what another one asks. ``owner``
+    names the session, so that what was kept of it can be dropped with it.
     """
 
     pinned: str
@@ -152,6 +153,7 @@ class Context:
     sources: tuple[Chunk, ...] = ()
     speaks: Role = "assistant"
     cache_salt: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,8 @@ class Usage:
     ``text_tokens``: text tokens that the visual tokens stand for. ``visual_tokens``: visual tokens
     read. ``cached_visual_tokens`` of them came from the store, the rest was encoded for this call.
     ``prompt_text_tokens``: tokens read as text (pinned, tail, question). ``full_prompt_tokens``:
-    what a text model would have read. ``new_tokens``: text tokens generated.
+    what a text model would have read. ``new_tokens``: text tokens generated. ``reused_tokens``: of
+    the tokens read, visual and text, those of which the engine had kept keys and values.
     """
 
     text_tokens: int = 0
@@ -231,6 +234,7 @@ class Usage:
     full_prompt_tokens: int = 0
     new_tokens: int = 0
     folds: int = 0
+    reused_tokens: int = 0
 
     @property
     def compression_ratio(self) -> float:

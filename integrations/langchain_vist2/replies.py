@@ -64,6 +64,7 @@ class Reply:
             "context_ratio": end.usage.context_ratio,
             "text_tokens": end.usage.text_tokens,
             "visual_tokens": end.usage.visual_tokens,
+            "reused_tokens": end.usage.reused_tokens,
             "left_out_tokens": end.left_out_tokens,
             "degraded": list(end.degraded),
             "timing": asdict(end.timing),

@@ -63,7 +63,7 @@ def test_a_fold_leaves_the_cache_as_long_as_if_the_text_had_never_been(
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_while_generating_each_fold_leaves_only_visual_tokens_where_the_text_stood(
+def test_while_generating_each_fold_leaves_visual_tokens_and_what_is_kept_where_the_text_stood(
     checkpoint: Path, script: Script, monkeypatch: pytest.MonkeyPatch, keep: int
 ) -> None:
     engine = CountingEngine(checkpoint, keep)
@@ -86,7 +86,8 @@ def test_while_generating_each_fold_leaves_only_visual_tokens_where_the_text_sto
             # The token that filled the chunk was never run: its chunk is drawn instead.
             before = base + engine.spec.tail_limit - 1
             base += len(event.visual)
-            expected.append((before, base))
+            kept = engine.spec.tail_limit - event.chunk.tokens
+            expected.append((before, base + kept))
     assert len(expected) > 1
     assert lengths == expected
 

@@ -86,5 +86,8 @@ class Engine(ABC):
         ``ContextOverflowError`` when pinned text and tail are longer than the model can read.
         """
 
+    def forget(self, owner: str) -> None:  # noqa: B027  (it may keep nothing)
+        """Drop what is kept of generations from contexts of ``owner``, as keys and values."""
+
     def close(self) -> None:  # noqa: B027  (an engine may hold nothing)
         """Free what the engine holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +63,27 @@ class Encoder:
         empty = np.empty((0, weight.shape[1]), dtype=np.float32)
         values = np.concatenate([empty, *(tokens.values for tokens in visual)])
         return torch.from_numpy(values).to(device=weight.device, dtype=weight.dtype)
+
+    @torch.inference_mode()
+    def read(
+        self,
+        pinned: Sequence[int],
+        visual: Sequence[VisualTokens],
+        recent: Sequence[int] = (),
+        skip: int = 0,
+    ) -> Tensor:
+        """What a model reads: the three of them, without the first ``skip`` tokens.
+
+        Returns shape (tokens, hidden size).
+        """
+        left = max(0, skip - len(pinned))
+        unread: list[VisualTokens] = []
+        for tokens in visual:
+            if left < len(tokens):
+                unread.append(replace(tokens, values=tokens.values[left:]))
+            left = max(0, left - len(tokens))
+        parts = [self.embed(pinned[skip:]), self.join(unread), self.embed(recent[left:])]
+        return torch.cat(parts)
 
     @property
     def _weight(self) -> Any:

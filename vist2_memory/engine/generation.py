@@ -42,6 +42,8 @@ class Prompt:
     """Tokens, visual and text, that the model can read."""
     cache_salt: str = ""
     """What is kept of this generation is used again by those of equal salt alone."""
+    owner: str = ""
+    """Whose it is; what is kept of it is dropped by :meth:`Engine.forget`."""
 
     @property
     def base(self) -> int:
@@ -59,6 +61,9 @@ class Decoded:
 
 class Decoder(ABC):
     """A language model that has read one prompt, and goes on from it."""
+
+    reused: int = 0
+    """Tokens of the prompt of which keys and values were there already."""
 
     @abstractmethod
     def next(self, room: int) -> Decoded:
@@ -148,6 +153,7 @@ def _events(
             full_prompt_tokens=prompt_text + stood_for,
             new_tokens=new,
             folds=folds,
+            reused_tokens=decoder.reused,
         ),
         timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
         calls=answer.calls,

@@ -60,13 +60,13 @@ class KVLayer(CacheLayerMixin):
             room = -(-int(tokens * GROWTH) // BLOCK) * BLOCK
             self.keys, self.values = self._moved(keys, room), self._moved(values, room)
 
-    def copy(self, tokens: int) -> KVLayer:
-        """A layer of its own that holds the first ``tokens`` tokens of this one."""
+    def copy(self, tokens: int, room: int = 0) -> KVLayer:
+        """A layer of its own that holds the first ``tokens`` tokens of this one, and has room."""
         other = type(self)()
         if self.is_initialized:
             keys, values = self._buffers()
             other.lazy_initialization(keys, values)
-            other.reserve(tokens)
+            other.reserve(max(tokens, room))
             for source, target in zip(self._buffers(), other._buffers(), strict=True):
                 target[:, :, :tokens] = source[:, :, :tokens]
             other.length = tokens
@@ -124,7 +124,7 @@ class KVCache:
 
     def __init__(self, model: Qwen3ForCausalLM, layer: Callable[[], KVLayer] = KVLayer) -> None:
         """``layer`` makes an empty layer. Raises ``ModelError`` for attention in windows."""
-        if set(model.config.layer_types) != {"full_attention"}:
+        if set(model.config.layer_types or ()) != {"full_attention"}:
             raise ModelError("the language model attends in windows; this cache holds all tokens")
         self._model, self._layer = model, layer
         self._layers = [layer() for _ in range(model.config.num_hidden_layers)]
@@ -156,13 +156,16 @@ class KVCache:
             layer.length = length
 
     @torch.inference_mode()
-    def fork(self, length: int | None = None) -> KVCache:
-        """A cache of the same content that goes its own way; of the first ``length`` tokens only,
-        if given. Nothing else is copied. Raises ``ValueError`` for more tokens than there are."""
+    def fork(self, length: int | None = None, room: int = 0) -> KVCache:
+        """A cache of the same content that goes its own way.
+
+        ``length``: of the first so many tokens only; nothing else is copied. ``room``: tokens that
+        it will hold. Raises ``ValueError`` for a length that is not there.
+        """
         tokens = len(self) if length is None else length
         self._check(tokens)
         other = KVCache(self._model, self._layer)
-        other._layers = [layer.copy(tokens) for layer in self._layers]
+        other._layers = [layer.copy(tokens, room) for layer in self._layers]
         other._cache = Cache(layers=list(other._layers))
         return other
 
@@ -185,13 +188,18 @@ class KVCache:
         mask = None
         if start and count > 1:
             mask = causal_mask(self._model.config, start, embeds)
-        output = self._model(
-            inputs_embeds=embeds[None],
-            attention_mask={"full_attention": mask},  # made here: at most steps there is none
-            position_ids=torch.arange(start, start + count, device=embeds.device)[None],
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        try:
+            output = self._model(
+                inputs_embeds=embeds[None],
+                attention_mask={"full_attention": mask},  # made here: at most steps there is none
+                position_ids=torch.arange(start, start + count, device=embeds.device)[None],
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        except BaseException:
+            for layer in self._layers:  # some have them already
+                layer.length = start
+            raise
         logits: Tensor = output.logits[0, -1].float()
         return logits

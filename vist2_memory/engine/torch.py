@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.attention import read_cached
@@ -21,6 +20,7 @@ from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
+from vist2_memory.engine.prefixes import Entry, Item, Prefixes
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -61,10 +61,19 @@ class TorchEngine(Vist2Engine):
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
 
-    @torch.inference_mode()
+        self._prefixes = Prefixes(
+            self.options.kv_cache_bytes,
+            lambda: KVCache(self.model.language_model),
+            self._goes_on,
+        )
+
     def prefill(self, pinned: str, visual: Sequence[VisualTokens]) -> KVCache:
         """The KV cache after the pinned text and the memory; fork it to ask several questions."""
-        return self._prefilled(self.processor.tokenizer.encode(pinned), visual)
+        cache = KVCache(self.model.language_model)
+        embeds = self.encoder.read(self.processor.tokenizer.encode(pinned), visual)
+        if len(embeds):
+            cache.append(embeds)
+        return cache
 
     def generate(
         self, context: Context, params: GenerationParams, memory: KVCache | None = None
@@ -75,6 +84,14 @@ class TorchEngine(Vist2Engine):
         answer = Answer(self.processor.tokenizer, params, self._form)
         yield from generate(prompt, partial(self._begin, memory=memory), self, answer)
 
+    def forget(self, owner: str) -> None:
+        """See :meth:`Engine.forget`."""
+        self._prefixes.forget(owner)
+
+    def close(self) -> None:
+        """Drop the keys and values that are kept."""
+        self._prefixes.close()
+
     def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
         params = prompt.params
         steering = self._grammars.steer(params)
@@ -82,39 +99,62 @@ class TorchEngine(Vist2Engine):
         choose = Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
         visual = sum(map(len, prompt.visual))
         text = len(prompt.pinned) + len(prompt.recent)
-        with span("prefill", visual_tokens=visual, text_tokens=text):
+        with span("prefill", visual_tokens=visual, text_tokens=text) as outcome:
             if memory is None:
-                cache = self._prefilled(prompt.pinned, prompt.visual)
+                entry = self._prefixes.begin(prompt.cache_salt, prompt.owner, items_of(prompt))
             else:
-                cache = memory.fork()
-            return TorchDecoder(self, cache, prompt, choose)
+                entry = Entry(prompt.cache_salt, prompt.owner, memory.fork())
+            outcome["reused_tokens"] = len(entry.cache)
+            try:
+                return TorchDecoder(self, prompt, choose, entry)
+            except BaseException:
+                self._prefixes.finish(entry)
+                raise
 
-    @torch.inference_mode()
-    def _prefilled(self, pinned: Sequence[int], visual: Sequence[VisualTokens]) -> KVCache:
-        cache = KVCache(self.model.language_model)
-        embeds = torch.cat([self.encoder.embed(pinned), self.encoder.join(visual)])
-        if len(embeds):
-            cache.append(embeds)
-        return cache
+    def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
+        """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
+        the oldest chunk of it."""
+        ids = [item for item in held if isinstance(item, int)]
+        if len(ids) < len(held) or not now:
+            return False
+        if not isinstance(now[0], int):
+            return len(ids) >= self.spec.chunk_tokens and self.first_chunk(ids)[0].id == now[0][1]
+        text = [item for item in now if isinstance(item, int)]
+        said, wanted = (b"".join(map(self.processor.tokenizer.bytes_of, t)) for t in (ids, text))
+        return wanted.startswith(said)
+
+
+def items_of(prompt: Prompt) -> list[Item]:
+    """``prompt`` as what its keys and values are found again by."""
+    return [*prompt.pinned, *map(item_of, prompt.visual), *prompt.recent]
+
+
+def item_of(visual: VisualTokens) -> Item:
+    """Names the visual tokens of a chunk."""
+    return visual.fingerprint, visual.chunk_id, len(visual)
 
 
 class TorchDecoder(Decoder):
-    """Decodes in this process. ``cache`` has all of ``prompt`` but the recent text."""
+    """Decodes in this process, in the cache of ``entry``, which has a beginning of ``prompt``."""
 
-    def __init__(
-        self, engine: TorchEngine, cache: KVCache, prompt: Prompt, choose: Chooser
-    ) -> None:
+    def __init__(self, engine: TorchEngine, prompt: Prompt, choose: Chooser, entry: Entry) -> None:
         self._engine, self._encoder = engine, engine.encoder
-        self._cache, self._choose = cache, choose
+        self._cache, self._choose, self._entry = entry.cache, choose, entry
         self._told = prompt.params.logprobs
-        self._base = len(cache)  # tokens before the recent text
+        self._base = prompt.base  # tokens before the recent text
         self._waiting: list[int] = []  # tokens that are decided but not run yet
-        self._logits = self._append(prompt.recent)
+        self.reused = len(self._cache)
+        rest = self._encoder.read(prompt.pinned, prompt.visual, prompt.recent, self.reused)
+        self._logits = self._cache.append(rest)
+        entry.items[:] = items_of(prompt)
+        entry.fixed = len(prompt.pinned) + len(prompt.visual)
 
     def next(self, room: int) -> Decoded:
         """See :meth:`Decoder.next`."""
         if self._waiting and not self._choose.decides(room):
-            self._logits, self._waiting = self._append(self._waiting), []
+            self._logits = self._cache.append(self._encoder.embed(self._waiting))
+            self._entry.items.extend(self._waiting)
+            self._waiting = []
         token = self._choose.next(self._logits, room)
         self._waiting.append(token)
         if self._told is None:
@@ -122,20 +162,21 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
-    @torch.inference_mode()
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """See :meth:`Decoder.fold`."""
-        self._logits = self._cache.fold(self._base, self._encoder.join([visual]))
+        entry = self._entry
+        del entry.items[entry.fixed :]
+        self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
+        entry.items.extend([item_of(visual), *kept])
+        entry.fixed += 1
         self._base += len(visual)
         self._waiting = []
-        if kept:
-            self._logits = self._append(kept)
 
     @property
     def may_end(self) -> bool:
         """See :attr:`Decoder.may_end`."""
         return self._choose.may_end
 
-    @torch.inference_mode()
-    def _append(self, ids: Sequence[int]) -> Tensor:
-        return self._cache.append(self._encoder.embed(ids))
+    def close(self) -> None:
+        """See :meth:`Decoder.close`; what was read is kept."""
+        self._engine._prefixes.finish(self._entry)

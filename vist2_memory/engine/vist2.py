@@ -120,6 +120,7 @@ class Vist2Engine(Engine, Folding):
             spec.fold_at(len(recent)),
             self._positions,
             context.cache_salt,
+            context.owner,
         )
 
     def _never_said(self, params: GenerationParams) -> frozenset[int]:

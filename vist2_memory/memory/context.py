@@ -159,7 +159,7 @@ def assemble(
     visual = tuple(tokens for part in parts for tokens in part.visual)
     sources = tuple(one.chunk for one in kept)
     left_out = told([candidates[place] for place in selection.left_out], state)
-    context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace)
+    context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace, scope.key)
     return Assembled(context, left_out, tuple(parts))
 
 

@@ -254,6 +254,11 @@ class VisualMemory(Housekeeping):
             aside=sum(part.aside for part in parts),
         )
 
+    def drop_kept(self, scope: Scope) -> None:
+        """Drop the keys and values that the engine keeps of a session, if there is an engine."""
+        if self._engine is not None:
+            self._engine.forget(scope.key)
+
     def flush(self) -> None:
         """Wait until the visual tokens of all that was said are written.
 

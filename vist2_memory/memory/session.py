@@ -145,7 +145,9 @@ class Session(Answering, Mirror, Revisable):
 
     def delete(self) -> Deleted:
         """Delete the session, log, tensors and what the outbox has of it; in counts."""
-        return self._log.delete()
+        deleted = self._log.delete()
+        self._memory.drop_kept(self.scope)
+        return deleted
 
     def reseal(self) -> int:
         """Sign or encrypt the log and its visual tokens anew, under the newest of the keys.
@@ -203,6 +205,7 @@ class Session(Answering, Mirror, Revisable):
         if self._log.may_wait or tensors.waiting(self.scope):
             return await asyncio.to_thread(self.delete)
         deleted = await self._memory.async_store.delete(self.scope)
+        self._memory.drop_kept(self.scope)
         tensors.forget(self.scope)  # at once, as none waits to be written
         if not self._log.forget(wait=False):  # a call in another thread is under way
             await asyncio.to_thread(self._log.forget)
