@@ -63,7 +63,9 @@ class FirstTokens:
     reads: list[float] = field(default_factory=list)
     """Seconds of reading from the store, of each warm start."""
     reused: list[int] = field(default_factory=list)
-    """Tokens whose keys and values were held already, of each next turn; -1 where it is not told"""
+    """Tokens whose keys and values were held already, of each next turn."""
+    new: list[int] = field(default_factory=lambda: [0] * 20)
+    """Tokens that the last next turn had to read; the text twin reads as many."""
     peaks: dict[str, int | None] = field(default_factory=dict)
     """Bytes that each way took at most, beside what was held before."""
     held: Cache | None = None
@@ -101,8 +103,7 @@ class FirstTokens:
 
     def text_prefix(self, held: Cache) -> float:
         """The next turn as text, behind the prefix cache ``held``, which is left as it was."""
-        kept = length(held)
-        new = self.engine.processor.tokenizer.encode(question(next(self._numbers)))
+        kept, new = length(held), self.new
         try:
             return timed(lambda: self.twin.prefill(new, held), self.twin.device)
         finally:
@@ -141,7 +142,9 @@ class FirstTokens:
         tail = self.history.tail + before.text + question(next(self._numbers))
         start = time.perf_counter()
         first, end = self._first(visual, tail, "prefix")
-        self.reused.append(getattr(end.usage, "reused_tokens", -1))
+        self.reused.append(end.usage.reused_tokens)
+        known = max(0, end.usage.reused_tokens - sum(map(len, visual)))
+        self.new = self.engine.processor.tokenizer.encode(tail)[known:]
         return first - start
 
     def recollect(self) -> tuple[VisualTokens, ...]:

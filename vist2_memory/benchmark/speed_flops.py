@@ -8,7 +8,7 @@ out. Drawing has none: it moves bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -69,9 +69,8 @@ class FlopCount:
 
     def __init__(self, config: Vist2Config) -> None:
         with torch.device("meta"), no_progress_bar():
-            model: Any = Vist2ForConditionalGeneration._from_config(
-                config, dtype=torch.bfloat16, attn_implementation="sdpa"
-            )
+            kind: Any = Vist2ForConditionalGeneration
+            model = kind._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
         self.model = model.train(False)
         self._read_once = lru_cache(maxsize=None)(self._count_read)
 
@@ -168,9 +167,7 @@ def count_flops(config: Vist2Config, lengths: Lengths, tokens: int) -> dict[str,
     }
     return {
         "ratios": ratios,
-        "operations": {
-            name: {"counted": f.counted, "causal": f.causal} for name, f in parts.items()
-        },
+        "operations": {name: asdict(part) for name, part in parts.items()},
         "generated_tokens": tokens,
         "how": "torch.utils.flop_counter on the meta device; drawing has no operations",
     }

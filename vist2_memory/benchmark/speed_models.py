@@ -71,7 +71,7 @@ class History:
 def opened_engine(
     name: str, tower: str | None, history: int, options: EngineOptions
 ) -> Iterator[tuple[TorchEngine, bool]]:
-    """The engine of ``name`` (``bundled``, a size, or a folder), and whether its weights are random.
+    """The engine of ``name`` (``bundled``, a size, a folder), and whether its weights are random.
 
     ``tower``: of a size, by its name in ``TOWERS``; ``history``: text tokens that it must have
     positions for. Raises ``InvalidInputError`` for a name or a tower that is none.
@@ -119,7 +119,8 @@ def sized_config(name: str, tower: str, history: int) -> Vist2Config:
 def random_checkpoint(config: Vist2Config, folder: Path) -> Path:
     """Write a checkpoint of random bfloat16 weights with :func:`wide_tokenizer`; its folder."""
     with torch.device("meta"), no_progress_bar():
-        model: Any = Vist2ForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+        kind: Any = Vist2ForConditionalGeneration
+        model = kind._from_config(config, dtype=torch.bfloat16)
     model.to_empty(device="cpu")
     model.tie_weights()
     draw = torch.Generator().manual_seed(0)
@@ -222,13 +223,8 @@ def _words(tokenizer: Vist2Tokenizer) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {4: [], 5: []}
     for token, letters in enumerate(tokenizer.tokens()):
         word = letters.replace("\u0120", " ", 1)
-        if (
-            len(word) not in found
-            or word[0] != " "
-            or not (word[1:].isascii() and word[1:].islower())
-        ):
-            continue
-        if tokenizer.encode(f" a{word} a")[1:-1] == [token]:
+        plain = word[:1] == " " and word[1:].isascii() and word[1:].isalpha() and word.islower()
+        if plain and len(word) in found and tokenizer.encode(f" a{word} a")[1:-1] == [token]:
             found[len(word)].append(word)
     return found
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
+import numpy as np
 from transformers import Cache
 
 from vist2_memory.benchmark.speed_decode import (
@@ -27,7 +29,7 @@ from vist2_memory.benchmark.turns import Timings, in_turns, ratios, spread
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.store import Scope, Store
-from vist2_memory.types import Context
+from vist2_memory.types import Context, VisualTokens
 
 GENERATED = 1000
 """Tokens of the answer whose operations are counted."""
@@ -102,8 +104,14 @@ class Run:
         return None
 
     def context(self) -> Context:
-        """The newest text alone, to be read behind :meth:`memory`."""
-        return Context("", (), self.history.tail, cache_salt="decode")
+        """What both sides read, to be answered behind :meth:`memory`."""
+        if self.real:
+            visual = self.first.recollect()
+        else:  # never read: keys and values are there
+            width = self.engine.model.config.get_text_config().hidden_size
+            nothing = np.broadcast_to(np.float32(0), (self.visual, width))
+            visual = (VisualTokens("", nothing, "", len(self.ids) - self.tail),)
+        return Context("", visual, self.history.tail, cache_salt="decode")
 
 
 def measure_first(run: Run) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def measure_first(run: Run) -> dict[str, Any]:
     caches = run.twin.caches(held, 64) if run.fits(len(run.ids)) else {"dynamic": held}
     next_turns: dict[str, Callable[[], float]] = {PREFIX: first.prefix}
     for kind, cache in caches.items():
-        next_turns[f"text_prefix {kind}"] = lambda cache=cache: first.text_prefix(cache)
+        next_turns[f"text_prefix {kind}"] = partial(first.text_prefix, cache)
     in_turns(next_turns, 1)  # warms up
     first.reused.clear()
     seconds |= in_turns(next_turns, again, run.done)

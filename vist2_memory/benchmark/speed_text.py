@@ -53,20 +53,21 @@ class TextTwin:
     @torch.inference_mode()
     def decode(self, way: str, cache: Cache, steps: int) -> float:
         """Seconds a token of ``steps`` tokens after what ``cache`` has, which is left as it was."""
-        kept, generate = length(cache), way.endswith("generate")
+        kept, whole = length(cache), way.endswith("generate")
+        model: Any = self.model
         ids = torch.zeros(1, kept + 1, dtype=torch.long, device=self.device)
         config = GenerationConfig(max_new_tokens=steps, do_sample=False, pad_token_id=0)
 
         def run() -> None:
-            if generate:
+            if whole:
                 mask = torch.ones_like(ids)
-                self.model.generate(
+                model.generate(
                     ids, attention_mask=mask, past_key_values=cache, generation_config=config
                 )
                 return
             token = ids[:, -1:]
             for _ in range(steps):
-                output = self.model(
+                output = model(
                     input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
                 token = output.logits[:, -1].argmax(-1, keepdim=True)
