@@ -33,10 +33,12 @@ class Limits:
         return max(flops / self.flops_per_s, size / self.bytes_per_s) / seconds
 
 
-def measure_limits(device: torch.device, dtype: torch.dtype) -> Limits:
-    """The best rates of a few tries."""
+def measure_limits(
+    device: torch.device, dtype: torch.dtype, side: int | None = None, size: int | None = None
+) -> Limits:
+    """The best rates of a few tries; of square matrices of ``side``, and of ``size`` floats."""
     on_gpu = device.type == "cuda"
-    side, size = (8192, 2**30) if on_gpu else (2048, 2**27)
+    side, size = side or (8192 if on_gpu else 2048), size or (2**30 if on_gpu else 2**27)
     a = torch.randn(side, side, device=device).to(dtype)
     product = min(timed(lambda: a @ a, device) for _ in range(5))
     source = torch.ones(size, device=device)  # float32
