@@ -9,7 +9,7 @@ from transformers import DynamicCache, Qwen3ForCausalLM
 
 from tests.support.checkpoints import small_model
 from vist2_memory.engine.attention import CACHED, read_cached
-from vist2_memory.engine.kv import BLOCK, KVCache
+from vist2_memory.engine.kv import BLOCK, KVCache, KVLayer
 from vist2_memory.errors import ModelError
 
 LENGTHS = [5, 1, 1, 7, 1, BLOCK, 3]
@@ -78,18 +78,16 @@ def test_neither_appending_nor_folding_moves_what_stays(language_model: Qwen3For
     assert [layer.keys.data_ptr() for layer in cache._layers] == places
 
 
-def test_buffers_grow_seldom_and_hold_little_more_than_is_used(
-    language_model: Qwen3ForCausalLM,
-) -> None:
-    cache = KVCache(language_model)
-    cache.append(embeds(2000))
+def test_buffers_grow_seldom_and_hold_little_more_than_is_used() -> None:
+    layer = KVLayer()
+    layer.update(torch.zeros(1, 2, 2000, 8), torch.zeros(1, 2, 2000, 8))
     moves, place = 0, 0
     for _ in range(1000):
-        cache.append(embeds(1))
-        now = cache._layers[0].keys.data_ptr()
-        moves, place = moves + (now != place), now
+        keys, _ = layer.update(torch.zeros(1, 2, 1, 8), torch.zeros(1, 2, 1, 8))
+        moves, place = moves + (keys.data_ptr() != place), keys.data_ptr()
     assert moves <= 3
-    assert cache.nbytes < cache.allocated < 1.3 * cache.nbytes + BLOCK * cache.nbytes / len(cache)
+    assert layer.length == 3000 < layer.room < 1.3 * 3000 + BLOCK
+    assert layer.token_bytes == 2 * 2 * 8 * 4
 
 
 def test_a_copy_of_a_beginning_holds_that_alone_and_goes_its_own_way(
@@ -114,3 +112,21 @@ def test_attention_in_windows_is_refused() -> None:
     model.config.layer_types = ["sliding_attention"] * 2
     with pytest.raises(ModelError, match="windows"):
         KVCache(model)
+
+
+def test_what_was_run_beside_is_as_if_the_text_in_between_had_never_been(
+    language_model: Qwen3ForCausalLM,
+) -> None:
+    cache = KVCache(language_model)
+    cache.append(embeds(10))
+    cache.append(embeds(7, 1))
+    cache.reserve(40)
+    cache.run_beside(10, 25, embeds(6, 2))
+    ours = cache.append(embeds(1, 3))  # goes on undisturbed
+    _, _, theirs = by_transformers([embeds(10), embeds(7, 1), embeds(1, 3)])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    cache.move(25, 10, 6)
+    assert len(cache) == 16
+    ours = cache.append(embeds(2, 4))
+    _, _, theirs = by_transformers([embeds(10), embeds(6, 2), embeds(2, 4)])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

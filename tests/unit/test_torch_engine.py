@@ -11,7 +11,7 @@ from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script, embed
 from tests.support.memories import ANSWER
 from tests.support.tokenizers import token_ids
-from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.torch import TorchDecoder
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import MARKS
 from vist2_memory.types import (
@@ -20,6 +20,7 @@ from vist2_memory.types import (
     Context,
     Finished,
     GenerationParams,
+    VisualTokens,
 )
 
 pytest_plugins = ("tests.support.fixtures",)
@@ -68,15 +69,14 @@ def test_while_generating_each_fold_leaves_visual_tokens_and_what_is_kept_where_
 ) -> None:
     engine = CountingEngine(checkpoint, keep)
     lengths: list[tuple[int, int]] = []
-    fold = KVCache.fold
+    fold = TorchDecoder.fold
 
-    def recorded(cache: KVCache, length: int, visual: torch.Tensor) -> torch.Tensor:
-        before = len(cache)
-        logits = fold(cache, length, visual)
-        lengths.append((before, len(cache)))
-        return logits
+    def recorded(decoder: TorchDecoder, visual: VisualTokens, kept: list[int]) -> None:
+        before = len(decoder._cache)
+        fold(decoder, visual, kept)
+        lengths.append((before, len(decoder._cache)))
 
-    monkeypatch.setattr(KVCache, "fold", recorded)
+    monkeypatch.setattr(TorchDecoder, "fold", recorded)
     script.say(ANSWER)
     visual = engine.encode(chunks_of("My cat is called Miso."))
     events = list(engine.generate(Context("", tuple(visual), TAIL), GREEDY))

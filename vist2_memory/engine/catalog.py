@@ -124,19 +124,32 @@ def open_engine(
     refuse_ratio(folder, ratio)
     asked = options or EngineOptions()
     asked = replace(asked, device=asked.device or device)
-    kind = read_config(folder).get("model_type")
-    if kind != VIST2:
-        if engine != "torch":
-            raise InvalidInputError(
-                f"engine={engine!r} runs VIST2 checkpoints, {folder.name} is a {kind} model: leave "
-                "it out"
-            )
-        from vist2_memory.engine.vlm.engine import VLMEngine
-
-        return VLMEngine(folder, device=asked.device, tensors_dtype=asked.tensors_dtype)
+    if read_config(folder).get("model_type") != VIST2:
+        return _open_stock(folder, engine, asked)
     from vist2_memory.engine.torch import TorchEngine  # loads torch
 
     return TorchEngine(folder, ratio=ratio, options=asked)
+
+
+def _open_stock(folder: Path, engine: str, asked: EngineOptions) -> Engine:
+    """The engine of a vision-language model; raises ``InvalidInputError`` for what it has not."""
+    wanted: dict[str, Any] = {"engine": engine} if engine != "torch" else {}
+    wanted |= {
+        name: getattr(asked, name)
+        for name in ("kv_dtype", "weights", "compile", "vllm")
+        if getattr(asked, name)
+    }
+    for name, value in wanted.items():
+        verb = "runs" if name == "engine" else "is for"
+        raise InvalidInputError(
+            f"{name}={value!r} {verb} VIST2 checkpoints, {folder.name} is a "
+            f"{read_config(folder).get('model_type')} model: leave it out"
+        )
+    from vist2_memory.engine.vlm.engine import VLMEngine
+
+    return VLMEngine(
+        folder, device=asked.device, dtype=asked.dtype, tensors_dtype=asked.tensors_dtype
+    )
 
 
 def bundled_models() -> list[str]:

@@ -1,7 +1,8 @@
 """The generation that folds, whatever decodes: tokens to events, and full chunks to visual tokens.
 
 Source of folding: VIST2 (arXiv 2601.10378). The text of the chunks in progress is what a decoder
-reads last; when a chunk is full, its visual tokens take its place there.
+reads last; when a chunk is full, its visual tokens take its place there. Which tokens fold depends
+on their number alone, never on time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from vist2_memory.engine.ahead import AHEAD, EncodingAhead
 from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.types import (
     Chunk,
@@ -38,6 +40,8 @@ class Prompt:
     params: GenerationParams
     fold_at: int
     """Recent text of so many tokens is folded."""
+    lead: int
+    """Tokens before that at which the text of its oldest chunk is whole; 0 where it never is."""
     positions: int
     """Tokens, visual and text, that the model can read."""
     cache_salt: str = ""
@@ -76,6 +80,13 @@ class Decoder(ABC):
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """``visual`` takes the place of all recent text, of which ``kept`` is read again."""
 
+    def read_ahead(self, visual: VisualTokens, kept: Sequence[int]) -> None:  # noqa: B027
+        """A fold to ``visual`` and ``kept``, with more text after it, comes in a few tokens.
+
+        Called in a thread of its own, beside :meth:`next`; it has ended when :meth:`fold` is called
+        and what it read may be of use there, or not.
+        """
+
     @property
     def may_end(self) -> bool:
         """Whether the answer has a grammar, and all that it asks for."""
@@ -109,20 +120,30 @@ def generate(
     """
     started = time.perf_counter()
     decoder = begin(prompt)
+    ahead = EncodingAhead(eyes.encode, decoder.read_ahead)
     try:
-        yield from _events(prompt, decoder, eyes, answer, started)
+        yield from _events(prompt, decoder, eyes, ahead, answer, started)
     finally:
+        ahead.close()
         decoder.close()
 
 
 def _events(
-    prompt: Prompt, decoder: Decoder, eyes: Folding, answer: Answer, started: float
+    prompt: Prompt,
+    decoder: Decoder,
+    eyes: Folding,
+    ahead: EncodingAhead,
+    answer: Answer,
+    started: float,
 ) -> Iterator[GenerationEvent]:
     params, base, recent = prompt.params, prompt.base, list(prompt.recent)
     new = folds = 0
     first_token_s = 0.0
     reason: FinishReason = "length"
+    begin_at = prompt.fold_at - min(AHEAD, prompt.lead)
     while (room := min(params.max_tokens - new, prompt.positions - base - len(recent))) > 0:
+        if prompt.lead and not ahead.busy and begin_at <= len(recent) >= prompt.fold_at - room:
+            ahead.begin(*eyes.first_chunk(recent))
         decoded = decoder.next(room)
         first_token_s = first_token_s or time.perf_counter() - started
         if decoded.token in eyes.stop_ids:
@@ -136,7 +157,7 @@ def _events(
             break
         if len(recent) >= prompt.fold_at:
             chunk, recent = eyes.first_chunk(recent)
-            visual = eyes.encode([chunk])[0]
+            visual = ahead.take(chunk)
             decoder.fold(visual, recent)
             base, folds = base + len(visual), folds + 1
             yield ChunkFolded(chunk, visual)

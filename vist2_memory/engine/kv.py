@@ -7,7 +7,8 @@ and writes on. transformers' own cache copies everything at each token.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,10 +34,12 @@ class KVLayer(CacheLayerMixin):
     length = 0
     """Tokens that are in use, of those that there is room for."""
 
+    parts: tuple[str, ...] = ("keys", "values")
+    """The buffers, each of shape (batch, heads, room, ...)."""
+
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Begin empty, with the shape and the dtype of what comes."""
-        self.keys = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[3]))
-        self.values = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[3]))
+        self.keys, self.values = key_states[:, :, :0].clone(), value_states[:, :, :0].clone()
         self.is_initialized = True
 
     def update(
@@ -47,29 +50,41 @@ class KVLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         start, end = self.length, self.length + key_states.shape[2]
         self.reserve(end)
-        keys, values = self._buffers()
+        self.write(start, key_states, value_states)
+        self.length = end
+        return self.read(end)
+
+    def write(self, start: int, key_states: Tensor, value_states: Tensor) -> None:
+        """Put tokens at the place ``start``, where there must be room."""
+        end = start + key_states.shape[2]
+        keys, values = self.buffers
         keys[:, :, start:end] = key_states
         values[:, :, start:end] = value_states
-        self.length = end
+
+    def read(self, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the first ``end`` places."""
+        keys, values = self.buffers
         return keys[:, :, :end], values[:, :, :end]
+
+    def move(self, start: int, to: int, tokens: int) -> None:
+        """Let ``tokens`` tokens at ``start`` be the last ones, from ``to`` on."""
+        for held in self.buffers:
+            held[:, :, to : to + tokens] = held[:, :, start : start + tokens].clone()
+        self.length = to + tokens
 
     def reserve(self, tokens: int) -> None:
         """Have room for ``tokens`` tokens; moves what is in use if there is less."""
-        keys, values = self._buffers()
-        if tokens > keys.shape[2]:
-            room = -(-int(tokens * GROWTH) // BLOCK) * BLOCK
-            self.keys, self.values = self._moved(keys, room), self._moved(values, room)
+        if tokens > self.room:
+            for part in self.parts:
+                setattr(self, part, _with_room(getattr(self, part), self.length, tokens))
 
-    def copy(self, tokens: int, room: int = 0) -> KVLayer:
+    def copy(self, tokens: int, room: int = 0) -> Self:
         """A layer of its own that holds the first ``tokens`` tokens of this one, and has room."""
-        other = type(self)()
+        other = copy(self)
+        other.length = tokens
         if self.is_initialized:
-            keys, values = self._buffers()
-            other.lazy_initialization(keys, values)
-            other.reserve(max(tokens, room))
-            for source, target in zip(self._buffers(), other._buffers(), strict=True):
-                target[:, :, :tokens] = source[:, :, :tokens]
-            other.length = tokens
+            for part in self.parts:
+                setattr(other, part, _with_room(getattr(self, part), tokens, max(tokens, room)))
         return other
 
     def crop(self, tokens_to_remove: int) -> None:
@@ -97,23 +112,41 @@ class KVLayer(CacheLayerMixin):
         """Bytes that a token takes."""
         if not self.is_initialized:
             return 0
-        return sum(t[:, :, :1].numel() * t.element_size() if t.shape[2] else 0
-                   for t in self._buffers())  # fmt: skip
+        return sum(t.stride(2) * t.shape[1] * t.shape[0] * t.element_size() for t in self.buffers)
 
     @property
     def room(self) -> int:
         """Tokens that there is room for."""
-        return int(self._buffers()[0].shape[2]) if self.is_initialized else 0
+        return int(self.buffers[0].shape[2]) if self.is_initialized else 0
 
-    def _buffers(self) -> tuple[Tensor, Tensor]:
-        assert self.keys is not None
-        assert self.values is not None
-        return self.keys, self.values
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The tensors of :attr:`parts`."""
+        return [getattr(self, part) for part in self.parts]
 
-    def _moved(self, held: Tensor, room: int) -> Tensor:
-        moved = held.new_empty((*held.shape[:2], room, held.shape[3]))
-        moved[:, :, : self.length] = held[:, :, : self.length]
-        return moved
+
+def _with_room(held: Tensor, length: int, tokens: int) -> Tensor:
+    """The first ``length`` tokens of ``held`` in a buffer of at least ``tokens``."""
+    room = -(-int(tokens * GROWTH) // BLOCK) * BLOCK
+    moved = held.new_zeros((*held.shape[:2], room, *held.shape[3:]))  # what is masked is finite
+    moved[:, :, :length] = held[:, :, :length]
+    return moved
+
+
+class _Beside(KVLayer):
+    """Tokens at other places of a layer's buffers than those that are in use there."""
+
+    def __init__(self, layer: KVLayer, start: int) -> None:
+        super().__init__()
+        self._layer, self.length, self.is_initialized = layer, start, True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append; what was there is hidden by the mask."""
+        self._layer.write(self.length, key_states, value_states)
+        self.length += key_states.shape[2]
+        return self._layer.read(self.length)
 
 
 class KVCache:
@@ -183,23 +216,49 @@ class KVCache:
         if not 0 <= length <= len(self):
             raise ValueError(f"cannot fold to {length} tokens: the cache holds {len(self)}")
 
+    def reserve(self, tokens: int) -> None:
+        """Have room for ``tokens`` tokens; only once some were appended."""
+        for layer in self._layers:
+            layer.reserve(tokens)
+
+    @torch.inference_mode()
+    def run_beside(self, base: int, place: int, embeds: Tensor) -> None:
+        """Run ``embeds`` as if they stood after the first ``base`` tokens, and hold them at
+        ``place``, where room must be reserved, until :meth:`move`.
+
+        May run in a thread, while another one appends before ``place``.
+        """
+        mask = causal_mask(self._model.config, place, embeds)
+        mask[..., base:place] = -torch.inf
+        beside = Cache(layers=[_Beside(layer, place) for layer in self._layers])
+        self._forward(embeds, base, mask, beside)
+
+    @torch.inference_mode()
+    def move(self, place: int, base: int, tokens: int) -> None:
+        """Let the ``tokens`` tokens held at ``place`` follow the first ``base``, in place of all
+        that was there."""
+        for layer in self._layers:
+            layer.move(place, base, tokens)
+
     def _run(self, embeds: Tensor) -> Tensor:
-        start, count = len(self), embeds.shape[0]
-        mask = None
-        if start and count > 1:
+        start, mask = len(self), None
+        if start and embeds.shape[0] > 1:
             mask = causal_mask(self._model.config, start, embeds)
         try:
-            output = self._model(
-                inputs_embeds=embeds[None],
-                attention_mask={"full_attention": mask},  # made here: at most steps there is none
-                position_ids=torch.arange(start, start + count, device=embeds.device)[None],
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            return self._forward(embeds, start, mask, self._cache)
         except BaseException:
             for layer in self._layers:  # some have them already
                 layer.length = start
             raise
+
+    def _forward(self, embeds: Tensor, start: int, mask: Tensor | None, cache: Cache) -> Tensor:
+        output = self._model(
+            inputs_embeds=embeds[None],
+            attention_mask={"full_attention": mask},  # made here: at most steps there is none
+            position_ids=torch.arange(start, start + len(embeds), device=embeds.device)[None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         logits: Tensor = output.logits[0, -1].float()
         return logits

@@ -17,10 +17,11 @@ from vist2_memory.engine.attention import read_cached
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate
-from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
+from vist2_memory.engine.rounded import rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -61,15 +62,12 @@ class TorchEngine(Vist2Engine):
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
 
-        self._prefixes = Prefixes(
-            self.options.kv_cache_bytes,
-            lambda: KVCache(self.model.language_model),
-            self._goes_on,
-        )
+        kept = self.options.kv_cache_bytes
+        self._prefixes = Prefixes(kept, self._empty_cache, self._goes_on)
 
     def prefill(self, pinned: str, visual: Sequence[VisualTokens]) -> KVCache:
         """The KV cache after the pinned text and the memory; fork it to ask several questions."""
-        cache = KVCache(self.model.language_model)
+        cache = self._empty_cache()
         embeds = self.encoder.read(self.processor.tokenizer.encode(pinned), visual)
         if len(embeds):
             cache.append(embeds)
@@ -111,6 +109,10 @@ class TorchEngine(Vist2Engine):
                 self._prefixes.finish(entry)
                 raise
 
+    def _empty_cache(self) -> KVCache:
+        held = self.options.kv_dtype
+        return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
+
     def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
         """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
         the oldest chunk of it."""
@@ -146,6 +148,10 @@ class TorchDecoder(Decoder):
         self.reused = len(self._cache)
         rest = self._encoder.read(prompt.pinned, prompt.visual, prompt.recent, self.reused)
         self._logits = self._cache.append(rest)
+        self._most = prompt.fold_at  # tokens of recent text
+        self._ahead: tuple[Item, list[int]] | None = None  # what was read beside the recent text
+        if prompt.lead:
+            self._cache.reserve(self._base + 2 * self._most)
         entry.items[:] = items_of(prompt)
         entry.fixed = len(prompt.pinned) + len(prompt.visual)
 
@@ -162,15 +168,31 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
+    def read_ahead(self, visual: VisualTokens, kept: Sequence[int]) -> None:
+        """See :meth:`Decoder.read_ahead`: behind the room of the recent text."""
+        if len(visual) + len(kept) > self._most:
+            return
+        embeds = self._encoder.read((), (visual,), kept)
+        self._cache.run_beside(self._base, self._base + self._most, embeds)
+        self._ahead = item_of(visual), list(kept)
+
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """See :meth:`Decoder.fold`."""
-        entry = self._entry
+        entry, item = self._entry, item_of(visual)
+        ahead, self._ahead = self._ahead, None
+        read = 0 if ahead is None else len(ahead[1])
         del entry.items[entry.fixed :]
-        self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
-        entry.items.extend([item_of(visual), *kept])
+        if ahead == (item, list(kept[:read])) and read < len(kept):
+            self._cache.move(self._base + self._most, self._base, len(visual) + read)
+            self._logits = self._cache.append(self._encoder.embed(kept[read:]))
+        else:
+            self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
+        entry.items.extend([item, *kept])
         entry.fixed += 1
         self._base += len(visual)
         self._waiting = []
+        if ahead is not None:
+            self._cache.reserve(self._base + 2 * self._most)
 
     @property
     def may_end(self) -> bool:

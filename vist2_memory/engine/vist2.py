@@ -112,12 +112,14 @@ class Vist2Engine(Engine, Folding):
                 f"reads {spec.max_text_tokens}: shorten the system prompt, the tools or the "
                 "question"
             )
+        fold_at = spec.fold_at(len(recent))
         return Prompt(
             tuple(pinned),
             context.visual,
             tuple(recent),
             params,
-            spec.fold_at(len(recent)),
+            fold_at,
+            fold_at - spec.chunk_tokens,
             self._positions,
             context.cache_salt,
             context.owner,
