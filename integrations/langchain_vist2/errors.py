@@ -8,6 +8,7 @@
 ``InvalidScopeError``, ``ConflictError``       ``ModelInvalidRequestError``
 ``ModelNotFoundError``                         ``ModelNotFoundError``
 ``StoreUnavailableError``                      ``ModelConnectionError``, may be retried
+``EngineUnavailableError``                     ``ModelConnectionError``, may be retried
 ``QuotaExceededError``                         ``ModelInvalidRequestError``
 =============================================  =====================================
 
@@ -56,6 +57,10 @@ class StoreUnavailableError(ours.StoreUnavailableError, theirs.ModelConnectionEr
     """The store cannot be reached; nothing was acknowledged, and trying again may help."""
 
 
+class EngineUnavailableError(ours.EngineUnavailableError, theirs.ModelConnectionError):
+    """What decodes runs elsewhere and cannot be reached or failed; trying again may help."""
+
+
 _BOTH: tuple[type[ours.Vist2Error], ...] = (
     ContextOverflowError,
     InvalidMessageError,
@@ -65,6 +70,7 @@ _BOTH: tuple[type[ours.Vist2Error], ...] = (
     QuotaExceededError,
     ModelNotFoundError,
     StoreUnavailableError,
+    EngineUnavailableError,
 )
 
 

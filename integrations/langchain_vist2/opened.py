@@ -27,7 +27,7 @@ _NO_NETWORK = ("api_key", "max_retries", "timeout")
 class Opened(BaseChatModel):
     """The part of ``ChatVIST2`` that opens and closes store and model, each once."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
     model: str | Engine | None = None
     """A bundled model's name, a checkpoint folder, or an engine; ``VIST2_MODEL`` if not given."""
@@ -49,6 +49,11 @@ class Opened(BaseChatModel):
     """Seconds after its last use that a session is kept; None: for ever."""
     device: str | None = None
     """As torch names it; ``VIST2_DEVICE``, or a GPU if there is one."""
+    engine_name: str | None = Field(default=None, alias="engine")
+    """What runs the model, ``torch``, ``vllm`` or ``vllm+http://host:8000``; see
+    ``VisualMemory.open``. ``VIST2_ENGINE`` if not given."""
+    engine_options: dict[str, Any] | None = Field(default=None, repr=False)
+    """How it is run, as ``{"kv_dtype": "fp8"}``; see ``EngineOptions``."""
 
     _lock: Any = PrivateAttr(default_factory=threading.RLock)
     _memory: VisualMemory | None = PrivateAttr(default=None)
@@ -91,6 +96,7 @@ class Opened(BaseChatModel):
                     namespace=self.namespace,
                     ttl=self.ttl,
                     device=self.device,
+                    **({} if self._engine else self._run_by()),
                     **self._keys(),
                 )
             return self._memory
@@ -101,7 +107,11 @@ class Opened(BaseChatModel):
         with self._lock, told_as_langchains():
             if self._engine is None:
                 owner = self._memory or VisualMemory.open(
-                    "memory://", model=self.model, ratio=self.ratio, device=self.device
+                    "memory://",
+                    model=self.model,
+                    ratio=self.ratio,
+                    device=self.device,
+                    **self._run_by(),
                 )
                 self._engine = owner.engine
             return self._engine
@@ -190,6 +200,9 @@ class Opened(BaseChatModel):
 
     def _place(self) -> str | Store | None:
         return self.store.get_secret_value() if isinstance(self.store, SecretStr) else self.store
+
+    def _run_by(self) -> dict[str, Any]:
+        return {"engine": self.engine_name, "engine_options": self.engine_options}
 
     def _keys(self) -> dict[str, Any]:
         found = {"key": self.key, "encryption_keys": self.encryption_keys}

@@ -19,6 +19,7 @@ PUBLIC = {
     "ContextOverflowError",
     "Document",
     "EncodingError",
+    "EngineUnavailableError",
     "Excerpt",
     "FingerprintMismatchError",
     "Finished",

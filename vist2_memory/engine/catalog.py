@@ -126,6 +126,15 @@ def open_engine(
     asked = replace(asked, device=asked.device or device)
     if read_config(folder).get("model_type") != VIST2:
         return _open_stock(folder, engine, asked)
+    if engine != "torch":
+        from vist2_memory.engine.vllm.engine import VLLMEngine
+
+        return VLLMEngine(folder, where=engine, ratio=ratio, options=asked)
+    if asked.vllm:
+        raise InvalidInputError(
+            f"vllm={dict(asked.vllm)!r} needs engine='vllm', the engine is {engine!r}: name it, or "
+            "leave these out"
+        )
     from vist2_memory.engine.torch import TorchEngine  # loads torch
 
     return TorchEngine(folder, ratio=ratio, options=asked)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel, Qwen3ForCausalLM
+from transformers import PreTrainedConfig, PreTrainedModel, Qwen3ForCausalLM
 from transformers.utils import logging
 
 from vist2_memory.errors import InvalidInputError, ModelError, ModelNotFoundError
@@ -21,6 +21,12 @@ from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.sketch.geometry import SketchGeometry
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
+
+
+class _Eyes(Vist2ForConditionalGeneration):
+    """A checkpoint without the layers of its language model."""
+
+    _keys_to_ignore_on_load_unexpected = [r"language_model\.model\.layers\."]  # noqa: RUF012
 
 
 def find_device(name: str | None) -> torch.device:
@@ -43,6 +49,27 @@ def load_model(
     return _load(Vist2ForConditionalGeneration, folder, device, dtype)
 
 
+def load_eyes(
+    folder: Path, device: torch.device, dtype: torch.dtype
+) -> Vist2ForConditionalGeneration:
+    """The parts of the checkpoint in ``folder`` that see: tower, aligner, table of embeddings.
+
+    The language model's layers are neither read nor there; its configuration is.
+    Raises ``ModelError``.
+    """
+    try:
+        config: Any = Vist2Config.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the model in {folder} cannot be loaded: {error}") from error
+    text = config.text_config
+    layers, kinds = text.num_hidden_layers, text.layer_types
+    text.num_hidden_layers, text.layer_types = 0, []
+    model = _load(_Eyes, folder, device, dtype, config)
+    loaded: Any = model.config.text_config
+    loaded.num_hidden_layers, loaded.layer_types = layers, kinds
+    return model
+
+
 def load_language_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Qwen3ForCausalLM:
     """The ordinary Qwen3 checkpoint in ``folder``; raises ``ModelError`` if it is none."""
     config = folder / "config.json"
@@ -57,11 +84,19 @@ def load_language_model(folder: Path, device: torch.device, dtype: torch.dtype) 
     return _load(Qwen3ForCausalLM, folder, device, dtype)
 
 
-def _load(kind: type[_Model], folder: Path, device: torch.device, dtype: torch.dtype) -> _Model:
+def _load(
+    kind: type[_Model],
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    config: PreTrainedConfig | None = None,
+) -> _Model:
+    """``config``: in place of the folder's."""
     try:
         with no_progress_bar():
             loaded: Any = kind.from_pretrained(
                 folder,
+                config=config,
                 dtype=dtype,
                 attn_implementation="sdpa",
                 output_loading_info=True,

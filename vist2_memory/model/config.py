@@ -14,6 +14,7 @@ class Vist2Config(PreTrainedConfig):
     """What a checkpoint says about itself. The geometry of its sketches is part of it."""
 
     model_type = "vist2"
+    has_no_defaults_at_init: ClassVar[bool] = True  # asked by transformers before 5.20 alone
     sub_configs: ClassVar[dict[str, Any]] = {
         "text_config": Qwen3Config,
         "vision_config": Siglip2VisionConfig,
