@@ -21,6 +21,7 @@ from vist2_memory.benchmark.machine import machine, versions
 from vist2_memory.benchmark.speed_limits import Limits, measure_limits
 from vist2_memory.benchmark.speed_models import (
     BUNDLED,
+    default_tower,
     made_history,
     opened_engine,
     talked_history,
@@ -90,12 +91,16 @@ def measure_speed(
     scope = Scope(f"bench-{uuid4().hex}", "session", "speed")
     exact = dtype or ("bfloat16" if model in SOURCES else None)
     options = EngineOptions.of({"device": device, "dtype": exact, "compile": compiled})
-    with opened_engine(model, tower, history, options) as (engine, made), open_store(store) as kept:
+    with (
+        opened_engine(model, tower, history, options) as (engine, folder),
+        open_store(store) as kept,
+    ):
         engine.check(GenerationParams())  # what is made at the first answer is made here
         engine.stop_ids = frozenset()  # answers are as long as they are asked for
+        made = model in SOURCES
         text = made_history(engine, history, ratio) if made else talked_history(engine, history)
         twin = TextTwin(engine.model.language_model)
-        run = Run(engine, twin, text, kept, scope, repeats, done)
+        run = Run(engine, twin, text, kept, scope, repeats, done, folder=folder)
         try:
             figures = _measured(run, skip, batch)
         finally:
@@ -118,7 +123,7 @@ def measure_speed(
             "reasons": run.reasons,
             "notes": _notes(run, made),
             "model": model,
-            "tower": (tower or ("B/16" if model == "0.6B" else "L/16")) if made else None,
+            "tower": (tower or default_tower(model)) if made else None,
             "history_asked": history,
             "history_text_tokens": len(run.ids),
             "visual_tokens": run.visual,
@@ -159,12 +164,20 @@ def shares(run: Run, limits: Limits) -> dict[str, float | None]:
 
 
 def measure_vllm(run: Run) -> dict[str, Any]:
-    """vLLM with visual memory against vLLM with text, where vLLM is installed."""
+    """vLLM on visual memory against vLLM on text, where vLLM is installed."""
     if importlib.util.find_spec("vllm") is None:
         return {"vllm": None, "vllm_reason": "vLLM is not installed here"}
-    if importlib.util.find_spec("vist2_memory.benchmark.speed_vllm") is None:
-        return {"vllm": None, "vllm_reason": "there is no measurement of vLLM"}
-    return {"vllm": None, "vllm_reason": "there is no measurement of vLLM"}
+    from vist2_memory.benchmark import speed_vllm
+
+    history = sum(chunk.tokens for chunk in run.history.chunks)
+    options = EngineOptions(dtype=run.engine.options.dtype)
+    try:
+        found = speed_vllm.measure_vllm(
+            run.folder, history=history, repeats=run.repeats, options=options
+        )
+    except ValueError as error:  # as a history that the model cannot read
+        return {"vllm": None, "vllm_reason": str(error)}
+    return {"vllm": found}
 
 
 def _measured(run: Run, skip: Collection[str], batch: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from transformers import Cache
 
 from vist2_memory.benchmark.speed_text import STEPS, TextTwin, layers, random_kv, synthetic
 from vist2_memory.benchmark.turns import Timings, in_turns, spread
-from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.types import ChunkFolded, Context, Finished, GenerationParams, TextDelta
 
@@ -122,10 +122,12 @@ def measure_folds(
     }
 
 
-def synthetic_memory(engine: TorchEngine, tokens: int) -> KVCache:
-    """A memory of random keys and values, as long as ``tokens`` visual tokens."""
+def synthetic_memory(
+    engine: TorchEngine, tokens: int, layer: Callable[[], KVLayer] = KVLayer
+) -> KVCache:
+    """A memory of random keys and values, as long as ``tokens`` tokens. ``layer``: makes one."""
     model = engine.model.language_model
-    memory = KVCache(model)
+    memory = KVCache(model, layer)
     keys, values = random_kv(model, tokens)
     for number in range(model.config.num_hidden_layers):
         memory._cache.update(keys, values, number)

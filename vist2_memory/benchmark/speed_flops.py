@@ -73,6 +73,7 @@ class FlopCount:
             model = kind._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
         self.model = model.train(False)
         self._read_once = lru_cache(maxsize=None)(self._count_read)
+        self._encode_once = lru_cache(maxsize=None)(self._count_encode)
 
     def read(self, tokens: int, behind: int = 0) -> Flops:
         """The language model reads ``tokens`` behind so many others; logits of the last one.
@@ -101,6 +102,9 @@ class FlopCount:
 
     def encode(self, chunks: int, patches: int) -> Flops:
         """Tower and aligner see ``chunks`` sketches of so many patches."""
+        return self._encode_once(patches) * chunks
+
+    def _count_encode(self, patches: int) -> Flops:
         tower, aligner = self.model.vision_tower, self.model.aligner
         embedding = tower.embeddings.patch_embedding
         joined = aligner.patches_per_strip
@@ -109,7 +113,7 @@ class FlopCount:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             encoded = tower.encoder(inputs_embeds=embedding(pixels), attention_mask=None)
             aligner(tower.post_layernorm(encoded.last_hidden_state))
-        total = counter.get_total_flops() * chunks
+        total: int = counter.get_total_flops()
         return Flops(total, total)
 
     def steps(self, count: int, behind: int) -> Flops:

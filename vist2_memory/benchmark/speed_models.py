@@ -10,10 +10,10 @@ import copy
 import json
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,8 +70,8 @@ class History:
 @contextmanager
 def opened_engine(
     name: str, tower: str | None, history: int, options: EngineOptions
-) -> Iterator[tuple[TorchEngine, bool]]:
-    """The engine of ``name`` (``bundled``, a size, a folder), and whether its weights are random.
+) -> Iterator[tuple[TorchEngine, Path]]:
+    """The engine of ``name`` (``bundled``, a size, a folder), and the folder of its checkpoint.
 
     ``tower``: of a size, by its name in ``TOWERS``; ``history``: text tokens that it must have
     positions for. Raises ``InvalidInputError`` for a name or a tower that is none.
@@ -85,20 +85,19 @@ def opened_engine(
         folder = find_model(DEFAULT_MODEL if name == BUNDLED else name)
         if (kind := read_config(folder).get("model_type")) != "vist2":
             raise InvalidInputError(f"{name} is a {kind} model: speed is measured of VIST2 models")
-        engine = TorchEngine(folder, options=options)
-        try:
-            yield engine, False
-        finally:
-            engine.close()
+        with closing(TorchEngine(folder, options=options)) as engine:
+            yield engine, folder
         return
-    chosen = tower or ("B/16" if name == "0.6B" else "L/16")
+    config = sized_config(name, tower or default_tower(name), history)
     with TemporaryDirectory(prefix="vist2-speed-") as made:
-        random_checkpoint(sized_config(name, chosen, history), Path(made) / name)
-        engine = TorchEngine(Path(made) / name, options=options)
-    try:
-        yield engine, True
-    finally:
-        engine.close()
+        folder = random_checkpoint(config, Path(made) / name)
+        with closing(TorchEngine(folder, options=options)) as engine:
+            yield engine, folder
+
+
+def default_tower(name: str) -> str:
+    """The vision tower of the size ``name``, unless another is asked for."""
+    return "B/16" if name == "0.6B" else "L/16"
 
 
 def sized_config(name: str, tower: str, history: int) -> Vist2Config:
@@ -133,9 +132,11 @@ def random_checkpoint(config: Vist2Config, folder: Path) -> Path:
         for start in range(0, len(flat), _BLOCK):
             part = flat[start : start + _BLOCK]
             part.copy_(block[: len(part)])
-    text: Any = config.text_config
+    tokenizer = wide_tokenizer(config.get_text_config().vocab_size)
+    for table in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:
+        table.data[: _own_tokens()].mul_(0.01)  # it says those that are added, see the tokenizer
     with no_progress_bar():
-        write_checkpoint(model, wide_tokenizer(text.vocab_size), folder)
+        write_checkpoint(model, tokenizer, folder)
     return folder
 
 
@@ -145,10 +146,8 @@ def wide_tokenizer(size: int) -> Vist2Tokenizer:
     No text is read as one of those that are added. They are written as words of four letters, so
     that what a random model says is about as long as text: a space and four letters a token.
     """
-    bundled = resources.files("vist2_memory") / "assets" / DEFAULT_MODEL / "tokenizer.json"
-    state: dict[str, Any] = json.loads(bundled.read_text(encoding="utf-8"))
+    state = _bundled_tokenizer()
     words: dict[str, int] = state["model"]["vocab"]
-    used = 1 + max([*words.values(), *(token["id"] for token in state["added_tokens"])])
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     free = (
         word
@@ -156,8 +155,21 @@ def wide_tokenizer(size: int) -> Vist2Tokenizer:
         if (word := "\u0120" + "".join(letters[number // 26**i % 26] for i in range(4)))
         not in words
     )
-    words |= {next(free): token for token in range(used, size)}
+    words |= {next(free): token for token in range(_own_tokens(), size)}
     return Vist2Tokenizer(Tokenizer.from_str(json.dumps(state)))
+
+
+def _bundled_tokenizer() -> dict[str, Any]:
+    path = resources.files("vist2_memory") / "assets" / DEFAULT_MODEL / "tokenizer.json"
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return state
+
+
+def _own_tokens() -> int:
+    """Ids that the bundled tokenizer uses."""
+    state = _bundled_tokenizer()
+    marks = (token["id"] for token in state["added_tokens"])
+    return 1 + max([*state["model"]["vocab"].values(), *marks])
 
 
 def made_history(engine: TorchEngine, tokens: int, ratio: float) -> History:
@@ -188,17 +200,18 @@ def talked_history(engine: TorchEngine, tokens: int) -> History:
     """About ``tokens`` text tokens of the demonstration's conversation over and over, never twice
     the same, and a tail with a question; fewer where the model cannot read so many."""
     spec, said = engine.spec, _conversation()
-    text = "".join(islice(said, 8))
-    while not engine.chunker.reaches(text, 0, tokens + 2 * spec.chunk_tokens):
-        text += "".join(islice(said, 32))
-    chunks, found, visual = list[Chunk](), 0, 0
-    for chunk in engine.chunker.cut(text):
+    text, start, visual, chunks = "", 0, 0, list[Chunk]()
+    while sum(chunk.tokens for chunk in chunks) < tokens:
+        while len(text) < start + 20 * spec.chunk_tokens + 1000:  # more than a chunk is long
+            text += next(said)
+        chunk = engine.chunker.first(text, start)
+        assert chunk is not None
         visual += engine.cost(chunk)
-        if found >= tokens or visual > spec.max_visual_tokens:
+        if visual > spec.max_visual_tokens:
             break
         chunks.append(chunk)
-        found += chunk.tokens
-    rest = text[sum(len(chunk.text) for chunk in chunks) :]
+        start += len(chunk.text)
+    rest = text[start:]
     kept = max(spec.keep_recent - _QUESTION, 1)
     recent = rest[: engine.chunker.tokenizer.spans(rest[: 8 * kept])[:kept][-1][1]]
     return History(tuple(chunks), recent + question(0), tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,6 +28,7 @@ from vist2_memory.benchmark.speed_models import History
 from vist2_memory.benchmark.speed_text import TextTwin, nbytes, synthetic
 from vist2_memory.benchmark.turns import Timings, in_turns, ratios, spread
 from vist2_memory.engine.kv import KVCache
+from vist2_memory.engine.rounded import rounded_to
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.store import Scope, Store
 from vist2_memory.types import Context, VisualTokens
@@ -54,6 +56,8 @@ class Run:
     """Why a figure is null."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Of each stage of ours, and of two of text."""
+    folder: Path = Path()
+    """Where the checkpoint is."""
     flops: dict[str, Any] | None = None
     _memory: KVCache | None = None
     _text_cache: Cache | None = None
@@ -97,11 +101,6 @@ class Run:
         if head.weight is not table.weight:
             del read[id(table.weight)]
         return sum(read.values())
-
-    def int8_bytes(self) -> int | None:
-        """Bytes of keys and values of what ours reads, rounded to int8."""
-        self.reasons["kv_memory_ratio_int8"] = "this engine has no keys and values in int8"
-        return None
 
     def context(self) -> Context:
         """What both sides read, to be answered behind :meth:`memory`."""
@@ -178,15 +177,17 @@ def measure_memory(run: Run) -> dict[str, Any]:
     memory = run.memory().fork()
     memory.append(run.engine.encoder.embed(run.engine.processor.tokenizer.encode(run.history.tail)))
     text = nbytes(run.text_cache())
-    eight = run.int8_bytes()
+    eight = synthetic_memory(run.engine, run.context_tokens, rounded_to("int8")).nbytes
+    sixteen = text * 2 // run.engine.model.dtype.itemsize
     return {
         "kv_memory_ratio": memory.nbytes / text,
-        "kv_memory_ratio_int8": None if eight is None else eight / text,
+        "kv_memory_ratio_int8": eight / sixteen,
         "kv_memory": {
             "ours": memory.nbytes,
             "ours_allocated": memory.allocated,
             "ours_int8": eight,
             "text": text,
+            "text_in_16_bits": sixteen,
             "visual_tokens": run.visual,
             "text_tokens_beside": run.tail,
             "text_tokens": len(run.ids),
