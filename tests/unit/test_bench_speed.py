@@ -105,6 +105,17 @@ def test_skipped_parts_are_null_and_take_nothing(checkpoint: Path) -> None:
     assert {part: "skipped" for part in PARTS} == figures["reasons"]
 
 
+def test_operations_of_a_large_model_are_counted_without_making_it() -> None:
+    skip = [part for part in PARTS if part != "flops"]
+    short, long = (measure_speed("8B", history=n, skip=skip) for n in (8192, 32_768))
+    assert short["compression_ratio"] == 4.0
+    assert short["flops_ratio_warm"] < 0.26  # what the paper has; pairs grow with the square
+    assert long["flops_ratio_warm"] < short["flops_ratio_warm"] < short["flops_ratio_cold"]
+    assert long["flops_ratio_generation"] < 0.28
+    assert short["ttft_ratio_warm"] is None
+    assert short["reasons"]["first"] == "skipped"
+
+
 def test_histories_too_long_to_be_read_here_have_random_keys_and_values(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,15 +18,18 @@ from uuid import uuid4
 import torch
 
 from vist2_memory.benchmark.machine import machine, versions
+from vist2_memory.benchmark.speed_flops import count_flops, flops_figures, sized_lengths
 from vist2_memory.benchmark.speed_limits import Limits, measure_limits
 from vist2_memory.benchmark.speed_models import (
     BUNDLED,
     default_tower,
     made_history,
     opened_engine,
+    sized_config,
     talked_history,
 )
 from vist2_memory.benchmark.speed_parts import (
+    GENERATED,
     Run,
     measure_batches,
     measure_decoding,
@@ -87,6 +90,8 @@ def measure_speed(
     none.
     """
     _check(skip, history=history, repeats=repeats, batch=batch)
+    if model in SOURCES and set(PARTS) - set(skip) == {"flops"}:
+        return _only_counted(model, tower or default_tower(model), history, ratio)
     done = _counted(progress, 4 * repeats + 2 * max(5, repeats) + 12)
     scope = Scope(f"bench-{uuid4().hex}", "session", "speed")
     exact = dtype or ("bfloat16" if model in SOURCES else None)
@@ -139,6 +144,33 @@ def measure_speed(
             "machine": machine(),
             "versions": versions(("torch", "transformers", "numpy")),
         }
+
+
+def _only_counted(model: str, tower: str, history: int, ratio: float) -> dict[str, Any]:
+    """Operations alone: no weights are made, so that any size is counted on any machine."""
+    config = sized_config(model, tower, history)
+    lengths = sized_lengths(config, history, ratio)
+    figures = flops_figures(count_flops(config, lengths, GENERATED))
+    reasons = dict.fromkeys((part for part in PARTS if part != "flops"), "skipped")
+    return {
+        **dict.fromkeys(RATIOS),
+        **figures,
+        "vllm": None,
+        "stages": {},
+        "limits": {},
+        "ranges": {},
+        "reasons": reasons,
+        "notes": ["operations alone were counted: the model was not made"],
+        "model": model,
+        "tower": tower,
+        "history_asked": history,
+        "history_text_tokens": lengths.text,
+        "visual_tokens": lengths.visual,
+        "compression_ratio": (lengths.text - lengths.tail) / lengths.visual,
+        "commit": _commit(),
+        "machine": machine(),
+        "versions": versions(("torch", "transformers", "numpy")),
+    }
 
 
 def shares(run: Run, limits: Limits) -> dict[str, float | None]:

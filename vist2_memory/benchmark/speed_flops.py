@@ -175,3 +175,32 @@ def count_flops(config: Vist2Config, lengths: Lengths, tokens: int) -> dict[str,
         "generated_tokens": tokens,
         "how": "torch.utils.flop_counter on the meta device; drawing has no operations",
     }
+
+
+def flops_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """What `count_flops` gives, with the ratios of the counter in front."""
+    counted = {name: ratio["counted"] for name, ratio in found["ratios"].items()}
+    return {
+        "flops_ratio_warm": counted["warm"],
+        "flops_ratio_cold": counted["cold"],
+        "flops_ratio_generation": counted["generation"],
+        "flops": found,
+    }
+
+
+def sized_lengths(config: Vist2Config, history: int, ratio: float) -> Lengths:
+    """Of ``history`` text tokens in chunks that cost ``ratio`` times fewer visual tokens, with as
+    much newest text beside them as a session keeps."""
+    chunk, kept = config.chunk_tokens, config.keep_recent_chunks * config.chunk_tokens
+    chunks = max(1, history // chunk)
+    visual = round(chunks * chunk / ratio)
+    return Lengths(
+        visual=visual,
+        text=chunks * chunk + max(kept, 1),
+        tail=max(kept, 1),
+        chunks=chunks,
+        chunk_tokens=chunk,
+        keep_recent=kept,
+        fold_at=kept + chunk,
+        patches=round(visual / chunks) * config.sketch_geometry.patches_per_strip,
+    )

@@ -22,7 +22,7 @@ from vist2_memory.benchmark.speed_decode import (
     synthetic_memory,
 )
 from vist2_memory.benchmark.speed_first import COLD, PREFIX, TEXT, WARM, FirstTokens
-from vist2_memory.benchmark.speed_flops import Lengths, count_flops
+from vist2_memory.benchmark.speed_flops import Lengths, count_flops, flops_figures
 from vist2_memory.benchmark.speed_limits import free_bytes
 from vist2_memory.benchmark.speed_models import History
 from vist2_memory.benchmark.speed_text import TextTwin, nbytes, synthetic
@@ -37,7 +37,7 @@ GENERATED = 1000
 """Tokens of the answer whose operations are counted."""
 PREFILL_LIMIT = 16_384
 """Text tokens that a CPU is asked to prefill; beyond, keys and values are synthetic."""
-_SHARE = 0.4
+_SHARE = 0.6
 """Of free memory, that the caches of one part may take."""
 
 
@@ -86,6 +86,22 @@ class Run:
                 self._memory = synthetic_memory(self.engine, self.visual)
         return self._memory
 
+    def may_hold(self) -> bool:
+        """Whether the text twin's keys and values are held, or there is memory for them."""
+        held = self._text_cache or self.first.held
+        if held is None and not self.fits(len(self.ids)):
+            self.reasons["text"] = f"no memory for keys and values of {len(self.ids):,} text tokens"
+            return False
+        return True
+
+    def text_caches(self) -> dict[str, Cache]:
+        """The text twin's caches of the history, of each kind that there is memory for."""
+        held = self.text_cache()
+        if not self.fits(len(self.ids)):
+            self.reasons["static cache"] = "no memory for a second copy of keys and values"
+            return {"dynamic": held}
+        return self.twin.caches(held, 64)
+
     def text_cache(self) -> Cache:
         """The text twin's keys and values of the history: read once, or random ones."""
         if not self.real and self._text_cache is None:
@@ -120,9 +136,7 @@ def measure_first(run: Run) -> dict[str, Any]:
         return {}
     first = run.first
     seconds = first.measure(run.repeats, (TEXT, COLD, WARM), run.done)
-    held = run.text_cache()
-    again = max(5, run.repeats)
-    caches = run.twin.caches(held, 64) if run.fits(len(run.ids)) else {"dynamic": held}
+    again, caches = max(5, run.repeats), run.text_caches()
     next_turns: dict[str, Callable[[], float]] = {PREFIX: first.prefix}
     for kind, cache in caches.items():
         next_turns[f"text_prefix {kind}"] = partial(first.text_prefix, cache)
@@ -174,6 +188,8 @@ def _apart(over: list[float], under: list[float]) -> dict[str, float]:
 
 def measure_memory(run: Run) -> dict[str, Any]:
     """Bytes of keys and values that are held of the history and the newest text."""
+    if not run.may_hold():
+        return {}
     memory = run.memory().fork()
     memory.append(run.engine.encoder.embed(run.engine.processor.tokenizer.encode(run.history.tail)))
     text = nbytes(run.text_cache())
@@ -197,13 +213,11 @@ def measure_memory(run: Run) -> dict[str, Any]:
 
 def measure_decoding(run: Run) -> dict[str, Any]:
     """Tokens a second behind the history, both sides."""
-    if not run.fits(len(run.ids)):
-        run.reasons["decode"] = f"no memory for keys and values of {len(run.ids):,} text tokens"
+    if not run.may_hold():
         return {}
-    held = run.text_cache()
-    caches = run.twin.caches(held, 64) if run.fits(len(run.ids)) else {"dynamic": held}
+    caches, again = run.text_caches(), max(3, run.repeats)
     seconds, how = measure_decode(
-        run.engine, run.twin, run.context(), caches, max(3, run.repeats), run.memory(), run.done
+        run.engine, run.twin, run.context(), caches, again, run.memory(), run.done
     )
     ratio = ratios(seconds["text"], seconds["ours"])
     weights, token = run.weight_bytes, run.engine.spec.kv_bytes_per_token
@@ -255,10 +269,4 @@ def measure_flops(run: Run) -> dict[str, Any]:
         * run.engine.processor.geometry.patches_per_strip,
     )
     run.flops = count_flops(config, lengths, GENERATED)
-    counted = {name: ratio["counted"] for name, ratio in run.flops["ratios"].items()}
-    return {
-        "flops_ratio_warm": counted["warm"],
-        "flops_ratio_cold": counted["cold"],
-        "flops_ratio_generation": counted["generation"],
-        "flops": run.flops,
-    }
+    return flops_figures(run.flops)

@@ -85,7 +85,9 @@ class TextTwin:
         """
         found: dict[str, float] = {}
         for way in WAYS:
-            cache = caches[way.split()[0]]
+            cache = caches.get(way.split()[0])
+            if cache is None:
+                continue
             self.decode(way, cache, 4)
             found[way] = median(self.decode(way, cache, steps) for _ in range(2))
         return min(found, key=lambda way: found[way]), found
