@@ -53,7 +53,7 @@ def along(
     seen = []
     while len(tokens) < (len(forced) or ANSWER):
         masked = logits.clone()
-        masked[engine._never] = -torch.inf
+        masked[sorted(engine._never)] = -torch.inf
         seen.append(masked)
         token = forced[len(tokens)] if forced else int(masked.argmax())
         tokens.append(token)

@@ -49,7 +49,7 @@ def test_logits_are_those_of_transformers_with_its_own_cache(
 
 
 def test_long_texts_behind_others_are_run_in_pieces(
-    language_model,
+    language_model: Qwen3ForCausalLM,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("vist2_memory.engine.kv.PIECE", 4)
@@ -70,12 +70,12 @@ def test_a_cache_of_an_ordinary_qwen3_that_was_not_told_of_it_is_right_too() -> 
 def test_neither_appending_nor_folding_moves_what_stays(language_model: Qwen3ForCausalLM) -> None:
     cache = KVCache(language_model)
     cache.append(embeds(10))
-    places = [layer.keys.data_ptr() for layer in cache._layers]
+    places = [layer.buffers[0].data_ptr() for layer in cache._layers]
     for seed in range(BLOCK - 20):
         cache.append(embeds(1, seed))
     cache.fold(4, embeds(2))
     cache.append(embeds(5))
-    assert [layer.keys.data_ptr() for layer in cache._layers] == places
+    assert [layer.buffers[0].data_ptr() for layer in cache._layers] == places
 
 
 def test_buffers_grow_seldom_and_hold_little_more_than_is_used() -> None:

@@ -83,3 +83,4 @@ def test_an_engine_answers_with_them_and_turns_use_them_again(checkpoint: Path, 
     assert second.usage.reused_tokens > first.usage.reused_tokens == 0
     held = engine.prefill("Be kind.", ())
     assert all(isinstance(layer, RoundedLayer) for layer in held._layers)
+    assert held.nbytes == len(held) * engine.spec.kv_bytes_per_token

@@ -37,6 +37,9 @@ class KVLayer(CacheLayerMixin):
     parts: tuple[str, ...] = ("keys", "values")
     """The buffers, each of shape (batch, heads, room, ...)."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Begin empty, with the shape and the dtype of what comes."""
         self.keys, self.values = key_states[:, :, :0].clone(), value_states[:, :, :0].clone()

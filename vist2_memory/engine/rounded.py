@@ -15,6 +15,8 @@ from torch import Tensor
 from vist2_memory.engine.kv import KVLayer
 
 _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+SCALE_BYTES = 2
+"""Of a token of a head, for keys and for values, beside a byte for each of their numbers."""
 DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
 

@@ -7,8 +7,10 @@ and the chunk's visual tokens are appended where it began.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +23,7 @@ from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
-from vist2_memory.engine.rounded import rounded_to
+from vist2_memory.engine.rounded import SCALE_BYTES, rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -62,6 +64,8 @@ class TorchEngine(Vist2Engine):
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
 
+        if self.options.kv_dtype:
+            self.spec = replace(self.spec, kv_bytes_per_token=self._rounded_bytes())
         kept = self.options.kv_cache_bytes
         self._prefixes = Prefixes(kept, self._empty_cache, self._goes_on)
 
@@ -112,6 +116,11 @@ class TorchEngine(Vist2Engine):
     def _empty_cache(self) -> KVCache:
         held = self.options.kv_dtype
         return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
+
+    def _rounded_bytes(self) -> int:
+        text: Any = self.model.language_model.config
+        width = text.head_dim + SCALE_BYTES
+        return int(2 * text.num_hidden_layers * text.num_key_value_heads * width)
 
     def _goes_on(self, held: Sequence[Item], now: Sequence[Item]) -> bool:
         """Whether ``now`` is what a session reads that had ``held``: it went on from it, or folded
