@@ -168,8 +168,9 @@ def _bundled_tokenizer() -> dict[str, Any]:
 def _own_tokens() -> int:
     """Ids that the bundled tokenizer uses."""
     state = _bundled_tokenizer()
-    marks = (token["id"] for token in state["added_tokens"])
-    return 1 + max([*state["model"]["vocab"].values(), *marks])
+    marks = (int(token["id"]) for token in state["added_tokens"])
+    words: dict[str, int] = state["model"]["vocab"]
+    return 1 + max(*words.values(), *marks)
 
 
 def made_history(engine: TorchEngine, tokens: int, ratio: float) -> History:

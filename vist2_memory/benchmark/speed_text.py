@@ -119,6 +119,7 @@ def length(cache: Cache) -> int:
     return int(cache.get_seq_length())
 
 
+@torch.inference_mode()
 def set_length(cache: Cache, tokens: int) -> None:
     """Forget what ``cache`` has after the first ``tokens`` tokens."""
     for layer in layers(cache):
