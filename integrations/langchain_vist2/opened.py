@@ -156,10 +156,11 @@ class Opened(BaseChatModel):
             return self._passing
 
     def close(self) -> None:
-        """Close the store and free the model. The next call opens them again."""
+        """Close the store and free the model, unless it was passed in. The next call opens them
+        again."""
         with self._lock:
             for part in (self._memory, self._passing, self._engine):
-                if part is not None:
+                if part is not None and part is not self.model:  # an engine passed in stays open
                     part.close()
             self._memory = self._passing = self._engine = None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from vist2_memory.engine.catalog import find_model
 from vist2_memory.engine.options import EngineOptions
@@ -44,3 +45,9 @@ def vllm_engine(bundled: Path) -> Iterator[object]:
     engine = VLLMEngine(bundled, options=EngineOptions(kv_cache_bytes=POOL))
     yield engine
     engine.close()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """The processors are vLLM's; many sessions with threads of torch's own would stand in line."""
+    torch.set_num_threads(1)

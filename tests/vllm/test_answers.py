@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -40,7 +41,9 @@ def test_greedy_tokens_over_many_folds(reference: TorchEngine, vllm_engine: VLLM
     assert ours.text == theirs.text
     assert ours.folded == theirs.folded
     assert len(ours.folded) >= 6
-    assert ours.finished.usage == theirs.finished.usage
+    assert replace(ours.finished.usage, reused_tokens=0) == replace(
+        theirs.finished.usage, reused_tokens=0
+    )
 
 
 def test_each_request_asks_for_what_fits_until_the_next_fold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -16,6 +17,16 @@ from vist2_memory.types import ChunkFolded, GenerationParams
 
 pytestmark = pytest.mark.timeout(300)
 SESSIONS = 32
+_OPENINGS = (
+    " the sea",
+    " my brother",
+    " in winter",
+    " why",
+    " a king",
+    " bread and",
+    " seven",
+    " no",
+)
 _FACTS = (
     "My cat is called Miso, she is seven years old and sleeps on the piano.",
     "My brother Jonas lives at 12 Harbour Street and repairs old radios there.",
@@ -28,17 +39,18 @@ def test_many_at_once_say_what_each_says_alone(
 ) -> None:
     """Each has a memory of its own, and folds."""
     params = GenerationParams(max_tokens=30)
-    contexts = [
-        context_of(reference, 2, salt=f"s{number}", first=number, full=True)
-        for number in range(SESSIONS)
-    ]
+    contexts = []
+    for number in range(SESSIONS):
+        context = context_of(reference, 2, salt=f"s{number}", first=number, full=True)
+        tail = context.tail + _OPENINGS[number % len(_OPENINGS)]
+        contexts.append(replace(context, tail=tail))
     with endless(reference, vllm_engine):
         alone = [said(reference, context, params) for context in contexts]
         with ThreadPoolExecutor(SESSIONS) as pool:
             together = list(pool.map(lambda one: said(vllm_engine, one, params), contexts))
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert all(answer.folded for answer in together)
-    assert len({answer.text for answer in together}) > SESSIONS // 2
+    assert len({answer.text for answer in together}) > len(_OPENINGS) // 2
 
 
 def test_a_memory_in_redis(vllm_engine: VLLMEngine, reference: TorchEngine, redis_url: str) -> None:

@@ -57,11 +57,13 @@ class Assembled:
             total_s=end.timing.total_s + load_s + encode_s,
         )
         notes = [note for part in self.parts for note in part.degraded]
+        # Writes that failed before the answer may have failed again meanwhile, in the same words.
+        meanwhile = [note for note in degraded if note not in notes]
         return replace(
             end,
             usage=usage,
             timing=timing,
-            degraded=(*end.degraded, *notes, *degraded),
+            degraded=(*end.degraded, *notes, *meanwhile),
             left_out_tokens=sum(part.tokens for part in self.left_out),
             left_out=self.left_out,
         )

@@ -169,7 +169,8 @@ class VLLMDecoder(Decoder):
         visual = self._prompt.base - len(self._prompt.pinned)
         with span("prefill", visual_tokens=visual, text_tokens=text) as outcome:
             told = _some(tokens)
-            outcome["cached_tokens"] = told.cached
+            self.reused = told.cached or 0
+            outcome["reused_tokens"] = self.reused
         return told
 
     def _leave(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class VLLMEngine(Vist2Engine):
             device = find_device(self.options.device)
         else:
             check_installed()
+            # vLLM logs to standard output, which is the caller's; read when it is imported.
+            os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
             device = _vllm_device(self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if device.type == "cpu" else "bfloat16"
@@ -62,7 +65,7 @@ class VLLMEngine(Vist2Engine):
         tensors = TensorFormat(self.options.tensors_dtype)
         super().__init__(folder, eyes, processor, tensors, keep_recent_chunks)
         table: Any = eyes.get_input_embeddings().weight
-        self._vocabulary, self._width = table.shape
+        self._ids, self._width = table.shape
         self.transport: Transport
         if remote:
             self.transport = self._server(where.removeprefix("vllm+"), asked)
@@ -88,7 +91,7 @@ class VLLMEngine(Vist2Engine):
             steering=self._grammars.steer(prompt.params),
             stop_ids=self.stop_ids,
             never=self._never_said(prompt.params),
-            vocabulary=self._vocabulary,
+            vocabulary=self._ids,
         )
 
     def _in_process(self, folder: Path, device: torch.device) -> Transport:
