@@ -223,7 +223,7 @@ def test_close_frees_the_engine_that_it_loaded(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
-    monkeypatch.setattr(TorchEngine, "close", closed.append)
+    monkeypatch.setattr(TorchEngine, "close", lambda engine: closed.append(engine))
     llm = ChatVIST2(model=str(checkpoint), store="memory://", device="cpu")
     engine = llm.engine
     llm.close()
