@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ContextOverflowError, ModelError
@@ -69,12 +70,16 @@ class Assembled:
         )
 
 
+Generate: TypeAlias = Callable[[Context, GenerationParams], Iterator[GenerationEvent]]
+"""What generates, as :meth:`Engine.generate` does."""
+
+
 def generated(
-    engine: Engine, context: Context, params: GenerationParams
+    generate: Generate, context: Context, params: GenerationParams
 ) -> Iterator[GenerationEvent]:
-    """What ``engine`` generates from ``context``, as one span."""
+    """What is generated from ``context``, as one span."""
     with span("generate", max_tokens=params.max_tokens) as outcome:
-        for event in engine.generate(context, params):
+        for event in generate(context, params):
             if isinstance(event, Finished):
                 outcome.update(tokens=event.usage.new_tokens, reason=event.reason)
                 break
@@ -86,7 +91,7 @@ def completed(
     engine: Engine, assembled: Assembled, params: GenerationParams, start: int
 ) -> Iterator[GenerationEvent]:
     """What comes after an assembled context, whose tail begins at ``start``; logged nowhere."""
-    for event in generated(engine, assembled.context, params):
+    for event in generated(engine.generate, assembled.context, params):
         if isinstance(event, Finished):
             event = assembled.finish(event, ())
         elif isinstance(event, ChunkFolded):
