@@ -10,8 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from vist2_memory.engine.generation import Waiting
 from vist2_memory.types import GenerationEvent
+
+
+class Waiting:
+    """In place of an event: the generation waits for a step that its batch takes."""
+
+
+WAITING = Waiting()
 
 BatchEvent: TypeAlias = GenerationEvent | Exception
 """What a row of a batch tells; an error is the last thing it tells."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from vist2_memory.engine.ahead import AHEAD, EncodingAhead
 from vist2_memory.engine.answer import Answer, finish_reason
+from vist2_memory.engine.batch import WAITING, Waiting
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -62,13 +63,6 @@ class Decoded:
 
     token: int
     logprob: TokenLogprob | None = None
-
-
-class Waiting:
-    """In place of an event: the generation waits for a step that its batch takes."""
-
-
-WAITING = Waiting()
 
 
 class Decoder(ABC):

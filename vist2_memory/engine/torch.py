@@ -16,12 +16,12 @@ import torch
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.attention import read_cached
-from vist2_memory.engine.batch import Batch
+from vist2_memory.engine.batch import Batch, Waiting
 from vist2_memory.engine.batch_decoder import RowDecoder
 from vist2_memory.engine.batch_kv import Rows
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
-from vist2_memory.engine.generation import Decoded, Decoder, Prompt, Waiting, generate, steps
+from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate, steps
 from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions

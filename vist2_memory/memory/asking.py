@@ -13,8 +13,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from vist2_memory.engine.base import Engine
-from vist2_memory.engine.batch import Batch, BatchEvent
-from vist2_memory.engine.generation import WAITING
+from vist2_memory.engine.batch import WAITING, Batch, BatchEvent
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.reading import ReadingOptions
 from vist2_memory.memory.streams import from_thread
