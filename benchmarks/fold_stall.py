@@ -67,6 +67,7 @@ def make(folder: Path, layers: int, vocabulary: int, keep: int) -> TorchEngine:
 
 def times(engine: TorchEngine, context: Context, tokens: int) -> tuple[list[float], list[float]]:
     """Seconds from token to token: of ordinary ones, and of those with a fold in between."""
+    engine.check(GenerationParams())  # what grammars need is made with the real ones
     engine.stop_ids = frozenset({-1})  # a random model is to go on
     began, plain, folds, folded = time.perf_counter(), list[float](), list[float](), False
     for number, event in enumerate(engine.generate(context, GenerationParams(max_tokens=tokens))):

@@ -45,10 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Small models run fastest on few threads; PyTorch is never imported for this alone."""
+    """Small models gain nothing by threads, which wait for each other where a machine is busy.
+
+    PyTorch is never imported for this alone.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
-        torch.set_num_threads(min(2, os.cpu_count() or 1))
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def small_vocabulary() -> Vocabulary:
 
 @cache
 def _grammars(form: CallForm) -> Grammars:
-    return Grammars(small_vocabulary(), form)
+    return Grammars(small_vocabulary, form)
 
 
 def steer(params: GenerationParams, form: CallForm = FORM) -> Steering:

@@ -255,7 +255,7 @@ def test_a_memory_opens_it_folds_and_answers(composed: Path, script: Script) -> 
 
 def test_it_answers_by_itself_and_never_says_a_special_token(composed: Path) -> None:
     engine = TorchEngine(composed, device="cpu")
-    never = set(engine._never.tolist())
+    never = engine._never
     assert {qwen_tokenizer().token_to_id(token) for token in SPECIAL} <= never
     with VisualMemory.open("memory://", model=engine) as memory:
         params = GenerationParams(max_tokens=30, temperature=1.0, seed=3)

@@ -14,8 +14,8 @@ from tests.support.checkpoints import FURTHER, save_small, small_config, small_m
 from tests.support.engines import CountingEngine
 from tests.support.tokenizers import small_tokenizer
 from vist2_memory import VisualMemory
-from vist2_memory.cli.drawing import draw_text
 from vist2_memory.engine.catalog import find_geometry, find_model
+from vist2_memory.engine.pictures import draw_text
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.config import Vist2Config

@@ -76,7 +76,17 @@ def test_importing_the_library_is_light() -> None:
     assert not loaded & {"torch", "transformers", "langchain_core", "numpy", "redis", "PIL"}
 
 
-HEAVY = {"torch", "transformers", "langchain_core", "redis", "cryptography", "PIL", "pydantic"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "llguidance",
+    "langchain_core",
+    "redis",
+    "cryptography",
+    "PIL",
+    "pydantic",
+}
 """What is loaded by whoever needs it, and by no import alone."""
 
 
@@ -94,7 +104,12 @@ def test_importing_the_integration_loads_nothing_before_a_name_is_used() -> None
 
 def test_no_public_name_loads_torch_or_langchain() -> None:
     loaded = loaded_by("from vist2_memory import *")
-    assert not loaded & (HEAVY - {"PIL", "pydantic"})
+    assert not loaded & (HEAVY - {"pydantic"})
+
+
+def test_the_command_line_loads_what_a_command_needs_when_it_runs() -> None:
+    loaded = loaded_by("import vist2_memory.cli")
+    assert not loaded & HEAVY
 
 
 def test_chat_model_is_made_without_torch() -> None:

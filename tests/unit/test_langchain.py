@@ -16,10 +16,11 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_vist2 import ChatVIST2
 from tests.support.scripted import ANSWER, Scripted, held, said
 from vist2_memory import StoreURLError
+from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.store import InMemoryStore
 from vist2_memory.types import GenerationParams
 
-pytest_plugins = ("tests.support.scripted_fixtures",)
+pytest_plugins = ("tests.support.fixtures", "tests.support.scripted_fixtures")
 
 
 # The four ways of asking
@@ -204,13 +205,26 @@ def test_tracing_parameters(scripted: Scripted) -> None:
     assert ChatVIST2()._llm_type == "vist2"
 
 
-def test_close_frees_store_and_engine(scripted: Scripted, tmp_path: Path) -> None:
+def test_close_frees_the_store_and_leaves_an_engine_open_that_was_passed_in(
+    scripted: Scripted, tmp_path: Path
+) -> None:
     llm = ChatVIST2(model=scripted, store=f"sqlite:///{tmp_path / 'm.db'}", session_id="s")
     llm.close()  # nothing was opened
     assert not (tmp_path / "m.db").exists()
     llm.invoke("q1")
     llm.close()
-    assert scripted.closed
-    llm.invoke("q2")  # opens it again
+    assert not scripted.closed
+    llm.invoke("q2")  # opens the store again
     assert [text for role, text in held(llm) if role == "user"] == ["q1", "q2"]
     llm.close()
+
+
+def test_close_frees_the_engine_that_it_loaded(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    monkeypatch.setattr(TorchEngine, "close", lambda engine: closed.append(engine))
+    llm = ChatVIST2(model=str(checkpoint), store="memory://", device="cpu")
+    engine = llm.engine
+    llm.close()
+    assert closed == [engine]

@@ -118,6 +118,21 @@ def test_what_could_not_be_written_is_told_once_and_logged(
     assert session.ask("Who?").degraded == ()
 
 
+def test_what_fails_again_while_an_answer_comes_is_told_once_too() -> None:
+    class Slow(PlainEngine):
+        """What its memory put is written, or has failed, before it says a word."""
+
+        def generate(self, context: Context, params: GenerationParams) -> Iterator[GenerationEvent]:
+            memory.flush()
+            yield from super().generate(context, params)
+
+    memory = VisualMemory.open(FailingStore("put_many"), model=Slow(["It rained in Lisbon."]))
+    session = tell(memory.session("a"))
+    memory.flush()
+    [note] = session.ask("Where did it rain?").degraded
+    assert note == "visual tokens were not cached: put_many is out of order"
+
+
 def test_what_could_not_be_written_is_written_with_its_next_use() -> None:
     store = FailingStore("put_many")
     memory = plain(store=store)

@@ -79,6 +79,65 @@ def store(
     show_figures(figures, as_json)
 
 
+@app.command()
+def speed(
+    model: Annotated[
+        str,
+        typer.Option(help="bundled, the folder of a checkpoint, or 0.6B, 1.7B, 4B, 8B: random."),
+    ] = "bundled",
+    history: Annotated[
+        int, typer.Option(min=1, metavar="TOKENS", help="Text tokens of history.")
+    ] = 4096,
+    tower: Annotated[
+        str | None,
+        typer.Option(help="B/16 or L/16, of a random model. [default: B/16 at 0.6B, else L/16]"),
+    ] = None,
+    ratio: Annotated[
+        float, typer.Option(help="Text tokens a visual token, of a random model.")
+    ] = 4.0,
+    store: Annotated[
+        str, typer.Option(help="Where visual tokens are kept; use a Redis of your own.")
+    ] = "memory://",
+    repeats: Annotated[int, typer.Option(min=1, help="Turns; medians are shown.")] = 3,
+    skip: Annotated[
+        list[str],
+        typer.Option(
+            help="Leave out: first, memory, decode, fold, batch, flops or vllm; name it once for "
+            "each."
+        ),
+    ] = [],  # noqa: B006
+    batch: Annotated[int, typer.Option(min=1, help="Sequences of text in a batch.")] = 4,
+    device: Annotated[str | None, typer.Option(help="As torch names it.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16. [default: bfloat16 for a random model]"),
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the engine's decode steps.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Visual memory against the same language model reading the same history as text."""
+    from vist2_memory.benchmark.speed import measure_speed
+
+    with progress_bar("speed") as progress:
+        figures = measure_speed(
+            model,
+            history=history,
+            tower=tower,
+            ratio=ratio,
+            store=store,
+            repeats=repeats,
+            skip=tuple(skip),
+            batch=batch,
+            device=device,
+            dtype=dtype,
+            compiled=compiled,
+            progress=progress,
+        )
+    show_figures(figures, as_json)
+
+
 def show_figures(figures: dict[str, Any], as_json: bool) -> None:
     """``figures`` as JSON, or those that are one number as a table."""
     if as_json:

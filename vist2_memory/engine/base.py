@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vist2_memory.engine.batch import Batch
 from vist2_memory.store.formats import DEFAULT_FORMAT, TensorFormat
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.text.tools import write_pinned
@@ -85,6 +86,18 @@ class Engine(ABC):
         Closing the iterator early stops the generation and frees what it held. Raises
         ``ContextOverflowError`` when pinned text and tail are longer than the model can read.
         """
+
+    def generate_batch(
+        self, contexts: Sequence[Context], params: Sequence[GenerationParams]
+    ) -> Batch:
+        """Generate from several contexts: the events of each, with its place among them.
+
+        Each gives what :meth:`generate` would; one that raises gives its error in place of an
+        event, and the others go on. ``params`` are those of each. Closing the batch frees what it
+        held. Here one after the other; an engine that can runs them side by side.
+        """
+        pairs = zip(contexts, params, strict=True)
+        return Batch([self.generate(context, own) for context, own in pairs])
 
     def forget(self, owner: str) -> None:  # noqa: B027  (it may keep nothing)
         """Drop what is kept of generations from contexts of ``owner``, as keys and values."""

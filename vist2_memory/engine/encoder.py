@@ -18,7 +18,8 @@ from vist2_memory.tracing import span
 from vist2_memory.types import Chunk, VisualTokens
 
 ENCODE_BATCH = 64
-"""Sketches that go through the tower at once."""
+"""Sketches that go through the tower at once; half as many on a CPU, which is no slower then and
+pads less."""
 
 
 class Encoder:
@@ -39,13 +40,19 @@ class Encoder:
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
         """Draw ``chunks`` and run the tower and the aligner, a batch at a time.
 
-        A chunk that would cost more drawn than written stays text: its values are then the
-        embeddings of its tokens.
+        Those of about as many visual tokens go together, so that few are padded. A chunk that would
+        cost more drawn than written stays text: its values are then the embeddings of its tokens.
+        Raises ``ValueError`` for one that is too long.
         """
-        out: list[VisualTokens] = []
-        for start in range(0, len(chunks), ENCODE_BATCH):
-            out += self._encode_batch(chunks[start : start + ENCODE_BATCH])
-        return out
+        batch = ENCODE_BATCH // 2 if self._weight.device.type == "cpu" else ENCODE_BATCH
+        size = self.processor.renderer.visual_tokens
+        order = sorted(range(len(chunks)), key=lambda place: size(chunks[place].text))
+        out: dict[int, VisualTokens] = {}
+        for start in range(0, len(order), batch):
+            places = order[start : start + batch]
+            made = self._encode_batch([chunks[place] for place in places])
+            out |= zip(places, made, strict=True)
+        return [out[place] for place in range(len(chunks))]
 
     def cost(self, chunk: Chunk) -> int:
         """Visual tokens that ``chunk`` takes; drawn or written, whatever is less."""
@@ -98,8 +105,8 @@ class Encoder:
         with span("draw", chunks=len(chunks)):
             sketches = processor.renderer.draw(chunks)
         with span("encode", chunks=len(chunks)):
-            patches, mask = processor.patches(sketches)
-            encoded = self.model.encode(patches.to(device), mask.to(device), processor.geometry)
+            patches, mask = processor.patches(sketches, device)
+            encoded = self.model.encode(patches, mask, processor.geometry)
             values = encoded.float().cpu().numpy()
         out = []
         for chunk, sketch, drawn in zip(chunks, sketches, values, strict=True):

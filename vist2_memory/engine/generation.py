@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from vist2_memory.engine.ahead import AHEAD, EncodingAhead
@@ -63,6 +64,13 @@ class Decoded:
     logprob: TokenLogprob | None = None
 
 
+class Waiting:
+    """In place of an event: the generation waits for a step that its batch takes."""
+
+
+WAITING = Waiting()
+
+
 class Decoder(ABC):
     """A language model that has read one prompt, and goes on from it."""
 
@@ -70,8 +78,8 @@ class Decoder(ABC):
     """Tokens of the prompt of which keys and values were there already."""
 
     @abstractmethod
-    def next(self, room: int) -> Decoded:
-        """The next token, by the prompt's parameters.
+    def next(self, room: int) -> Decoded | None:
+        """The next token, by the prompt's parameters; None, in a batch, until it is there.
 
         ``room``: tokens that the answer may still have, with this one.
         """
@@ -118,6 +126,16 @@ def generate(
 
     ``begin`` reads the prompt. ``answer`` is empty, and is filled.
     """
+    with closing(steps(prompt, begin, eyes, answer)) as events:
+        for event in events:
+            assert not isinstance(event, Waiting), "a decoder of a batch was asked alone"
+            yield event
+
+
+def steps(
+    prompt: Prompt, begin: Callable[[Prompt], Decoder], eyes: Folding, answer: Answer
+) -> Generator[GenerationEvent | Waiting, None, None]:
+    """:func:`generate` as a part of a batch: ``WAITING`` where the decoder waits for a step."""
     started = time.perf_counter()
     decoder = begin(prompt)
     ahead = EncodingAhead(eyes.encode, decoder.read_ahead)
@@ -135,7 +153,7 @@ def _events(
     ahead: EncodingAhead,
     answer: Answer,
     started: float,
-) -> Iterator[GenerationEvent]:
+) -> Iterator[GenerationEvent | Waiting]:
     params, base, recent = prompt.params, prompt.base, list(prompt.recent)
     new = folds = 0
     first_token_s = 0.0
@@ -144,7 +162,8 @@ def _events(
     while (room := min(params.max_tokens - new, prompt.positions - base - len(recent))) > 0:
         if prompt.lead and not ahead.busy and begin_at <= len(recent) >= prompt.fold_at - room:
             ahead.begin(*eyes.first_chunk(recent))
-        decoded = decoder.next(room)
+        while (decoded := decoder.next(room)) is None:
+            yield WAITING
         first_token_s = first_token_s or time.perf_counter() - started
         if decoded.token in eyes.stop_ids:
             reason = "stop"

@@ -16,7 +16,6 @@ from typing import NoReturn
 from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.providers import Provider, find_provider
 from vist2_memory.errors import ModelError
-from vist2_memory.sketch.page import PageRenderer
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.text.transcript import ESCAPE
 from vist2_memory.types import Chunk, Context, GenerationEvent, GenerationParams, VisualTokens
@@ -72,6 +71,8 @@ class PageEngine(Engine):
         Raises ``ModelNotFoundError`` for an unknown provider and ``ValueError`` for a negative
         number of tokens.
         """
+        from vist2_memory.sketch.page import PageRenderer  # loads Pillow
+
         if keep_recent < 0:
             raise ValueError(f"keep_recent={keep_recent!r} must be 0 or more tokens")
         self.provider = find_provider(provider) if isinstance(provider, str) else provider

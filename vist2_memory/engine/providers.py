@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vist2_memory.errors import ModelNotFoundError
-from vist2_memory.sketch.page import PageGeometry
+from vist2_memory.sketch.page_geometry import PageGeometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,16 @@ FAR = 4
 class Grammars:
     """The grammars of answers in the tokens of one model. Safe to use from several threads."""
 
-    def __init__(self, vocabulary: Vocabulary, form: CallForm) -> None:
-        self.vocabulary, self.form = vocabulary, form
+    def __init__(self, vocabulary: Callable[[], Vocabulary], form: CallForm) -> None:
+        """``vocabulary``: makes it, at the first answer that is held to anything; that of a large
+        model takes seconds."""
+        self._make, self.form = vocabulary, form
         self._begin = lru_cache(maxsize=REMEMBERED)(self._begun)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The model's tokens."""
+        return self._make()
 
     def steer(self, params: GenerationParams) -> Steering | None:
         """What holds an answer to ``params``; None where anything may be said.

@@ -16,9 +16,12 @@ import torch
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.attention import read_cached
+from vist2_memory.engine.batch import Batch
+from vist2_memory.engine.batch_decoder import RowDecoder
+from vist2_memory.engine.batch_kv import Rows
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
-from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate
+from vist2_memory.engine.generation import Decoded, Decoder, Prompt, Waiting, generate, steps
 from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
@@ -26,6 +29,8 @@ from vist2_memory.engine.prefixes import Entry, Item, Prefixes
 from vist2_memory.engine.rounded import SCALE_BYTES, rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.vist2 import Vist2Engine
+from vist2_memory.engine.weights import quantise
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import DType, TensorFormat
@@ -54,6 +59,7 @@ class TorchEngine(Vist2Engine):
         offer or a device that cannot be used.
         """
         self.options = options or EngineOptions()
+        _check_options(self.options)
         self.device = find_device(device or self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if self.device.type == "cpu" else "bfloat16"
@@ -63,6 +69,8 @@ class TorchEngine(Vist2Engine):
         read_cached(self.model.language_model)
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
+        if self.options.weights is not None:
+            quantise(self.model.language_model, self.options.weights)
 
         if self.options.kv_dtype:
             self.spec = replace(self.spec, kv_bytes_per_token=self._rounded_bytes())
@@ -86,6 +94,19 @@ class TorchEngine(Vist2Engine):
         answer = Answer(self.processor.tokenizer, params, self._form)
         yield from generate(prompt, partial(self._begin, memory=memory), self, answer)
 
+    def generate_batch(
+        self, contexts: Sequence[Context], params: Sequence[GenerationParams]
+    ) -> Batch:
+        """See :meth:`Engine.generate_batch`: each step runs the model once, for all contexts.
+
+        All that they read is read anew, and not kept. With ``kv_dtype`` one comes after the other.
+        """
+        if self.options.kv_dtype is not None:
+            return super().generate_batch(contexts, params)
+        rows = Rows(self.model.language_model, self.encoder.embed)
+        pairs = zip(contexts, params, strict=True)
+        return Batch([self._row(rows, context, own) for context, own in pairs], rows.step)
+
     def forget(self, owner: str) -> None:
         """See :meth:`Engine.forget`."""
         self._prefixes.forget(owner)
@@ -94,11 +115,24 @@ class TorchEngine(Vist2Engine):
         """Drop the keys and values that are kept."""
         self._prefixes.close()
 
-    def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
-        params = prompt.params
+    def _row(
+        self, rows: Rows, context: Context, params: GenerationParams
+    ) -> Iterator[GenerationEvent | Waiting]:
+        prompt = replace(self._prompt(context, params), lead=0)  # nothing is encoded beside
+        answer = Answer(self.processor.tokenizer, params, self._form)
+        yield from steps(prompt, partial(self._enter, rows), self, answer)
+
+    def _enter(self, rows: Rows, prompt: Prompt) -> Decoder:
+        choose = self._chooser(prompt.params)
+        return RowDecoder(rows, self.encoder, prompt, choose)
+
+    def _chooser(self, params: GenerationParams) -> Chooser:
         steering = self._grammars.steer(params)
         never = torch.tensor(sorted(self._never_said(params)), device=self.device)
-        choose = Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
+        return Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
+
+    def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
+        choose = self._chooser(prompt.params)
         visual = sum(map(len, prompt.visual))
         text = len(prompt.pinned) + len(prompt.recent)
         with span("prefill", visual_tokens=visual, text_tokens=text) as outcome:
@@ -143,6 +177,15 @@ def items_of(prompt: Prompt) -> list[Item]:
 def item_of(visual: VisualTokens) -> Item:
     """Names the visual tokens of a chunk."""
     return visual.fingerprint, visual.chunk_id, len(visual)
+
+
+def _check_options(options: EngineOptions) -> None:
+    """Raises ``InvalidInputError`` for what this engine cannot do."""
+    if options.compile:
+        raise InvalidInputError(
+            "compile=True is not offered by the engine in this process yet: leave it out, or "
+            "take engine='vllm', which compiles by itself"
+        )
 
 
 class TorchDecoder(Decoder):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +76,7 @@ class Vist2Engine(Engine, Folding):
         suppressed = getattr(model.generation_config, "suppress_tokens", None) or ()
         self._never = frozenset({*processor.silent_ids, *suppressed, *unknown})
         self._form = CallForm(processor.tokenizer.id(CALL))
+        self._grammars = Grammars(self._vocabulary, self._form)
         self._marks = processor.stop_ids | processor.silent_ids
         self._positions: int = text.max_position_embeddings
 
@@ -129,13 +129,11 @@ class Vist2Engine(Engine, Folding):
         """Ids that no answer has; a call is opened only where tools are offered."""
         return self._never - {self._form.opens} if params.offered else self._never
 
-    @cached_property
-    def _grammars(self) -> Grammars:
+    def _vocabulary(self) -> Vocabulary:
         tokenizer = self.processor.tokenizer
         special = self._never & set(range(len(tokenizer)))
         tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
-        vocabulary = Vocabulary(tokens, special, self.stop_ids, tokenizer.encode)
-        return Grammars(vocabulary, self._form)
+        return Vocabulary(tokens, special, self.stop_ids, tokenizer.encode)
 
     def first_chunk(self, ids: Sequence[int]) -> tuple[Chunk, list[int]]:
         """The oldest chunk of recent text, given as tokens, and the tokens that are kept."""

@@ -15,7 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from vist2_memory.errors import ConflictError
-from vist2_memory.memory.context import assemble, check_answers, completed, generated
+from vist2_memory.memory.context import (
+    Generate,
+    assemble,
+    check_answers,
+    completed,
+    generated,
+)
 from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.reading import Reading, ReadingOptions, reading
 from vist2_memory.memory.streams import from_thread
@@ -80,11 +86,27 @@ class Answering:
         or what is pinned, is more than there is room for, and ``InvalidInputError`` for pins that
         are not there, leave the question in the log, unanswered: ask again under its ``turn``.
         """
+        return self.stream_by(None, question, params=params, turn=turn, payload=payload, **options)
+
+    def stream_by(
+        self,
+        generate: Generate | None,
+        question: str,
+        *,
+        params: GenerationParams | None = None,
+        turn: str | None = None,
+        payload: Mapping[str, Any] | None = None,
+        **options: Unpack[ReadingOptions],
+    ) -> Iterator[GenerationEvent]:
+        """:meth:`stream`, with ``generate`` in the place of the engine's, as in a batch.
+
+        Both check what they are given at once, and do the rest as events are wanted.
+        """
         check_text(question, "question")
         params = params or GenerationParams()
         check_answers(self._memory.engine, params)
         read = reading(options, self._memory.selection)
-        return self._stream(question, read, params, turn or uuid.uuid4().hex, payload)
+        return self._stream(question, read, params, turn or uuid.uuid4().hex, payload, generate)
 
     def resume(
         self,
@@ -167,6 +189,7 @@ class Answering:
         params: GenerationParams,
         turn: str,
         payload: Mapping[str, Any] | None,
+        generate: Generate | None = None,
     ) -> Iterator[GenerationEvent]:
         with self._log.lock:
             self._log.settle()
@@ -175,8 +198,8 @@ class Answering:
             else:
                 answered = self._open_turn(turn, question, payload)
             state = self._log.refresh()
+            engine, tensors = self._memory.engine, self._memory.tensors
             if answered is None:
-                tensors, engine = self._memory.tensors, self._memory.engine
                 assembled = assemble(tensors, engine, self.scope, state, read, params)
                 asked, reply = _due(state.messages)
             start, seen = state.tail_start, state.seen
@@ -189,7 +212,7 @@ class Answering:
             )
             return
         folded: list[ChunkFolded] = []
-        for event in generated(self._memory.engine, assembled.context, params):
+        for event in generated(generate or engine.generate, assembled.context, params):
             if isinstance(event, Finished):
                 reply = replace(reply, text=event.text, payload=calls_payload(event.calls))
                 yield assembled.finish(event, self._close_turn(asked, reply, folded, seen))

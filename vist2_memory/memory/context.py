@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ContextOverflowError, ModelError
@@ -57,22 +58,28 @@ class Assembled:
             total_s=end.timing.total_s + load_s + encode_s,
         )
         notes = [note for part in self.parts for note in part.degraded]
+        # Writes that failed before the answer may have failed again meanwhile, in the same words.
+        meanwhile = [note for note in degraded if note not in notes]
         return replace(
             end,
             usage=usage,
             timing=timing,
-            degraded=(*end.degraded, *notes, *degraded),
+            degraded=(*end.degraded, *notes, *meanwhile),
             left_out_tokens=sum(part.tokens for part in self.left_out),
             left_out=self.left_out,
         )
 
 
+Generate: TypeAlias = Callable[[Context, GenerationParams], Iterator[GenerationEvent]]
+"""What generates, as :meth:`Engine.generate` does."""
+
+
 def generated(
-    engine: Engine, context: Context, params: GenerationParams
+    generate: Generate, context: Context, params: GenerationParams
 ) -> Iterator[GenerationEvent]:
-    """What ``engine`` generates from ``context``, as one span."""
+    """What is generated from ``context``, as one span."""
     with span("generate", max_tokens=params.max_tokens) as outcome:
-        for event in engine.generate(context, params):
+        for event in generate(context, params):
             if isinstance(event, Finished):
                 outcome.update(tokens=event.usage.new_tokens, reason=event.reason)
                 break
@@ -84,7 +91,7 @@ def completed(
     engine: Engine, assembled: Assembled, params: GenerationParams, start: int
 ) -> Iterator[GenerationEvent]:
     """What comes after an assembled context, whose tail begins at ``start``; logged nowhere."""
-    for event in generated(engine, assembled.context, params):
+    for event in generated(engine.generate, assembled.context, params):
         if isinstance(event, Finished):
             event = assembled.finish(event, ())
         elif isinstance(event, ChunkFolded):

@@ -20,6 +20,7 @@ from vist2_memory.errors import (
     StoreError,
 )
 from vist2_memory.memory import opening
+from vist2_memory.memory.asking import Asking
 from vist2_memory.memory.behind import WriteBehind
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.housekeeping import Housekeeping
@@ -39,7 +40,7 @@ CACHE_BYTES = 256 * 2**20
 """Of visual tokens, that a memory holds beside its store."""
 
 
-class VisualMemory(Housekeeping):
+class VisualMemory(Housekeeping, Asking):
     """Sessions and collections in one store, answered by one engine.
 
     The engine is loaded when it is first needed; a model that is not there is told at once.

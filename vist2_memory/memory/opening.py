@@ -11,6 +11,7 @@ from typing import Any, cast
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import open_engine
 from vist2_memory.engine.options import EngineOptions, check_engine
+from vist2_memory.engine.pages import PREFIX, PageEngine
 from vist2_memory.errors import InvalidInputError, StoreUnavailableError, StoreWarning
 from vist2_memory.store import JoinedStore, open_store
 from vist2_memory.store.base import Store
@@ -101,7 +102,5 @@ def tensors_dtype(asked: str | None, model: Path | Engine) -> DType:
 
 def page_engine(model: str | Path) -> Engine | None:
     """The engine of a name such as ``pages:openai``; it is light, and made at once."""
-    from vist2_memory.engine.pages import PREFIX, PageEngine  # loads Pillow
-
     name = str(model)
     return PageEngine(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None

@@ -164,7 +164,7 @@ class Revisable:
         name = f"{question.turn or question.id}:a"
         dropped = {name, *(messages[place].id for place in old)}
         start, folded = before.tail_start, list[ChunkFolded]()
-        for event in generated(engine, assembled.context, params):
+        for event in generated(engine.generate, assembled.context, params):
             if isinstance(event, Finished):
                 calls = calls_payload(event.calls)
                 turn = question.turn

@@ -59,9 +59,16 @@ class Vist2Processor:
         )
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
-    def patches(self, sketches: Sequence[Sketch]) -> tuple[Tensor, Tensor]:
-        """Patches (sketches, patches, patch size), float32, and their mask; padded on the right."""
+    def patches(
+        self, sketches: Sequence[Sketch], device: torch.device | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Patches (sketches, patches, patch size), float32, and their mask; padded on the right.
+
+        ``device``: where they are wanted; they go there as bytes, and nobody waits for them.
+        """
         paper, ink = self.config.ink
-        values, mask = patch_batch(sketches, self.geometry)
-        scaled = torch.from_numpy(values).float().mul_((ink - paper) / 255).add_(paper)
-        return scaled, torch.from_numpy(mask)
+        pixels, mask = map(torch.from_numpy, patch_batch(sketches, self.geometry))
+        if device is not None and device.type == "cuda":
+            pixels, mask = pixels.pin_memory(), mask.pin_memory()
+        pixels, mask = (part.to(device, non_blocking=True) for part in (pixels, mask))
+        return pixels.float().mul_((ink - paper) / 255).add_(paper), mask

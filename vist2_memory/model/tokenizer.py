@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from vist2_memory.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def _byte_letters() -> dict[str, int]:
@@ -34,6 +36,8 @@ class Vist2Tokenizer:
     @classmethod
     def load(cls, folder: Path) -> Vist2Tokenizer:
         """The tokenizer of the checkpoint in ``folder``; raises ``ModelError``."""
+        from tokenizers import Tokenizer
+
         path = folder / "tokenizer.json"
         try:
             return cls(Tokenizer.from_file(str(path)))

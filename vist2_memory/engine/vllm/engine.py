@@ -65,7 +65,7 @@ class VLLMEngine(Vist2Engine):
         tensors = TensorFormat(self.options.tensors_dtype)
         super().__init__(folder, eyes, processor, tensors, keep_recent_chunks)
         table: Any = eyes.get_input_embeddings().weight
-        self._vocabulary, self._width = table.shape
+        self._ids, self._width = table.shape
         self.transport: Transport
         if remote:
             self.transport = self._server(where.removeprefix("vllm+"), asked)
@@ -91,7 +91,7 @@ class VLLMEngine(Vist2Engine):
             steering=self._grammars.steer(prompt.params),
             stop_ids=self.stop_ids,
             never=self._never_said(prompt.params),
-            vocabulary=self._vocabulary,
+            vocabulary=self._ids,
         )
 
     def _in_process(self, folder: Path, device: torch.device) -> Transport:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ class VLMEngine(Engine):
         self._verbatim_tokens = verbatim_tokens
         self._strings = lru_cache(maxsize=4096)(verbatim.find)
         self._stop_ids = parts.stop_ids
+        self._grammars = Grammars(self._vocabulary, self._template.form)
         unknown = range(len(self.tokenizer), text.vocab_size)
         steering = {*self.tokenizer.special_ids, self.family.image_token_id}
         never = {*steering, *unknown} - self._stop_ids
@@ -267,13 +268,11 @@ class VLMEngine(Engine):
             calls=answer.calls,
         )
 
-    @cached_property
-    def _grammars(self) -> Grammars:
+    def _vocabulary(self) -> Vocabulary:
         tokenizer = self.tokenizer
         tokens = [tokenizer.bytes_of(i) for i in range(len(tokenizer))]
         stops = [token for token in self._stop_ids if token < len(tokens)]
-        vocabulary = Vocabulary(tokens, tokenizer.controls, stops, tokenizer.encode)
-        return Grammars(vocabulary, self._template.form)
+        return Vocabulary(tokens, tokenizer.controls, stops, tokenizer.encode)
 
 
 def _check(
