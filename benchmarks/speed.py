@@ -49,7 +49,7 @@ RUNS = {
 }
 """The options of ``vist2 bench speed``, without ``--json`` and ``--store``."""
 GPU_RUNS = {
-    f"gpu-{size}-{history}": f"--model {size} --history {history} --compile --skip vllm"
+    f"gpu-{size}-{history}": f"--model {size} --history {history} --skip vllm"
     + (" --repeats 2" if history > 32_768 else " --repeats 5")
     + (" --batch 1" if history > 32_768 else " --batch 8")
     for size in ("0.6B", "1.7B", "4B", "8B")

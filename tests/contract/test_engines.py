@@ -179,6 +179,7 @@ def test_folded_chunks_join_to_the_tail_and_the_answer_up_to_what_is_still_tail(
             assert np.array_equal(again.values, event.visual.values)
 
 
+@pytest.mark.timeout(180)  # a hundred short answers, each with threads of its own
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.lists(
@@ -251,6 +252,13 @@ def test_a_stop_string_across_tokens_is_held_back_and_never_shown(
     events = list(engine.generate(Context("", (), TAIL), params))
     assert shown_text(events) == end_of(events).text == ANSWER[: ANSWER.index(stop)]
     assert end_of(events).reason == "stop"
+
+
+def test_a_temperature_may_be_a_whole_number(engine: Engine) -> None:
+    params = GenerationParams(max_tokens=3, temperature=1, top_p=1, seed=1)
+    same = GenerationParams(max_tokens=3, temperature=1.0, seed=1)
+    answers = [end_of(list(engine.generate(Context("", (), TAIL), p))).text for p in (params, same)]
+    assert answers[0] == answers[1]
 
 
 def test_the_same_seed_says_the_same_and_another_seed_something_else(engine: Engine) -> None:

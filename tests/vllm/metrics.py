@@ -20,6 +20,14 @@ def prefix_hits() -> float:
     return metric("vllm:prefix_cache_hits")
 
 
+def more_prefix_hits(before: float, wanted: float, seconds: float = 10) -> float:
+    """How many more there are than ``before``, once they are ``wanted``: vLLM counts later."""
+    until = time.monotonic() + seconds
+    while prefix_hits() - before != wanted and time.monotonic() < until:
+        time.sleep(0.1)
+    return prefix_hits() - before
+
+
 def waits_until_idle(engine: Any, seconds: float = 30) -> bool:
     """Whether vLLM comes to hold no request."""
     until = time.monotonic() + seconds

@@ -28,11 +28,11 @@ class Picker:
         self._generator: torch.Generator | None = None
         if self._greedy:
             return
-        self._warpers.append(TemperatureLogitsWarper(params.temperature))
+        self._warpers.append(TemperatureLogitsWarper(float(params.temperature)))
         if params.top_k:
             self._warpers.append(TopKLogitsWarper(params.top_k))
         if params.top_p < 1:
-            self._warpers.append(TopPLogitsWarper(params.top_p))
+            self._warpers.append(TopPLogitsWarper(float(params.top_p)))
         self._generator = torch.Generator(never.device)
         if params.seed is None:
             self._generator.seed()
