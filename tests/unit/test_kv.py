@@ -9,7 +9,7 @@ from transformers import DynamicCache, Qwen3ForCausalLM
 
 from tests.support.checkpoints import small_model
 from vist2_memory.engine.attention import CACHED, read_cached
-from vist2_memory.engine.kv import BLOCK, KVCache, KVLayer
+from vist2_memory.engine.kv import BLOCK, Beside, KVCache, KVLayer
 from vist2_memory.errors import ModelError
 
 LENGTHS = [5, 1, 1, 7, 1, BLOCK, 3]
@@ -114,19 +114,42 @@ def test_attention_in_windows_is_refused() -> None:
         KVCache(model)
 
 
-def test_what_was_run_beside_is_as_if_the_text_in_between_had_never_been(
-    language_model: Qwen3ForCausalLM,
+@pytest.mark.parametrize("pieces", [(6,), (4, 2), (1, 3, 9)])
+def test_what_is_read_beside_is_as_if_the_text_in_between_had_never_been(
+    language_model: Qwen3ForCausalLM, pieces: tuple[int, ...]
 ) -> None:
     cache = KVCache(language_model)
     cache.append(embeds(10))
     cache.append(embeds(7, 1))
-    cache.reserve(40)
-    cache.run_beside(10, 25, embeds(6, 2))
-    ours = cache.append(embeds(1, 3))  # goes on undisturbed
-    _, _, theirs = by_transformers([embeds(10), embeds(7, 1), embeds(1, 3)])
+    cache.reserve(50)
+    beside = Beside(base=10, place=30, embeds=embeds(6, 2))
+    said = [embeds(1 + n, 30 + n) for n in range(len(pieces))]
+    for own, piece in zip(said, pieces, strict=True):  # which goes on undisturbed
+        ours = cache.append_with(own, beside, piece)
+    *_, theirs = by_transformers([embeds(10), embeds(7, 1), *said])
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-    cache.move(25, 10, 6)
+    assert (beside.read, beside.left) == (6, 0)
+    cache.settle(beside)
     assert len(cache) == 16
     ours = cache.append(embeds(2, 4))
     _, _, theirs = by_transformers([embeds(10), embeds(6, 2), embeds(2, 4)])
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_that_fails_leaves_both_as_they_were(
+    language_model: Qwen3ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = KVCache(language_model)
+    cache.append(embeds(10))
+    cache.reserve(50)
+    beside = Beside(base=4, place=30, embeds=embeds(6, 2))
+    forward = KVCache._forward
+
+    def fails(*arguments: object) -> None:
+        forward(*arguments)  # type: ignore[arg-type]
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(KVCache, "_forward", fails)
+    with pytest.raises(MemoryError):
+        cache.append_with(embeds(1, 3), beside, 2)
+    assert (len(cache), beside.read) == (10, 0)

@@ -10,7 +10,7 @@ from transformers import Qwen3ForCausalLM
 
 from tests.support.checkpoints import small_model
 from vist2_memory.engine.attention import read_cached
-from vist2_memory.engine.kv import KVCache, KVLayer
+from vist2_memory.engine.kv import Beside, KVCache, KVLayer
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.rounded import DTYPES, RoundedLayer, rounded_to
 from vist2_memory.engine.torch import TorchEngine
@@ -50,7 +50,7 @@ def test_a_token_takes_a_little_more_than_half_the_bytes_of_bfloat16(name: str) 
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_folds_forks_and_what_is_run_beside_are_as_if_it_had_been_run_alone(name: str) -> None:
+def test_folds_forks_and_what_is_read_beside_are_as_if_it_had_been_read_alone(name: str) -> None:
     torch.manual_seed(0)
     a, b, c = torch.randn(9, 32), torch.randn(6, 32), torch.randn(2, 32)
     caches = [KVCache(model(), rounded_to(name)) for _ in range(3)]
@@ -61,8 +61,10 @@ def test_folds_forks_and_what_is_run_beside_are_as_if_it_had_been_run_alone(name
     folded, beside, alone = caches
     folded.fold(9, b)
     beside.reserve(40)
-    beside.run_beside(9, 20, b)
-    beside.move(20, 9, 6)
+    more = Beside(base=9, place=20, embeds=b)
+    for _ in range(2):
+        beside.append_with(torch.randn(1, 32), more, 3)
+    beside.settle(more)
     alone.append(b)
     expected = alone.append(c)
     for cache in (folded.fork(15), folded, beside):

@@ -33,11 +33,16 @@ def causal_mask(config: Any, start: int, embeds: Tensor) -> Tensor:
     as many times below each other as query heads share keys.
     """
     count = embeds.shape[0]
-    packed = config._attn_implementation == CACHED
-    groups = config.num_attention_heads // config.num_key_value_heads if packed else 1
     hidden = torch.full((count, count), -torch.inf, dtype=embeds.dtype, device=embeds.device)
     mask = embeds.new_zeros(count, start + count)
     mask[:, start:] = hidden.triu_(1)
+    return spread(mask, config)
+
+
+def spread(mask: Tensor, config: Any) -> Tensor:
+    """``mask`` (tokens, keys) in the shape that attention by ``config`` takes."""
+    packed = config._attn_implementation == CACHED
+    groups = config.num_attention_heads // config.num_key_value_heads if packed else 1
     return mask.repeat(groups, 1)[None, None]
 
 

@@ -136,7 +136,6 @@ def steps(
     try:
         yield from _events(prompt, decoder, eyes, ahead, answer, started)
     finally:
-        ahead.close()
         decoder.close()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from transformers import Cache, Qwen3ForCausalLM
 from transformers.cache_utils import CacheLayerMixin
 
-from vist2_memory.engine.attention import causal_mask
+from vist2_memory.engine.attention import causal_mask, spread
 from vist2_memory.errors import ModelError
 
 BLOCK = 128
@@ -137,19 +138,44 @@ def _with_room(held: Tensor, length: int, tokens: int) -> Tensor:
 
 
 class _Beside(KVLayer):
-    """Tokens at other places of a layer's buffers than those that are in use there."""
+    """A layer that gets tokens for its end, and behind them some for other places of its buffers.
 
-    def __init__(self, layer: KVLayer, start: int) -> None:
+    What lies between is hidden by the mask.
+    """
+
+    def __init__(self, layer: KVLayer, own: int, place: int) -> None:
+        """``own``: how many of the tokens are for the end; the others are put at ``place``."""
         super().__init__()
-        self._layer, self.length, self.is_initialized = layer, start, True
+        self._layer, self._own, self.length, self.is_initialized = layer, own, place, True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append; what was there is hidden by the mask."""
-        self._layer.write(self.length, key_states, value_states)
-        self.length += key_states.shape[2]
-        return self._layer.read(self.length)
+        """Append both; all that there is up to the last of them."""
+        layer, own = self._layer, self._own
+        layer.write(layer.length, key_states[:, :, :own], value_states[:, :, :own])
+        layer.write(self.length, key_states[:, :, own:], value_states[:, :, own:])
+        layer.length += own
+        self.length += key_states.shape[2] - own
+        return layer.read(self.length)
+
+
+@dataclass(slots=True)
+class Beside:
+    """Tokens that are read as if they followed the first ``base``, held behind all others.
+
+    ``place``: where they are held, from where on room must be reserved. ``read`` of them are there.
+    """
+
+    base: int
+    place: int
+    embeds: Tensor
+    read: int = 0
+
+    @property
+    def left(self) -> int:
+        """Tokens that are still to be read."""
+        return len(self.embeds) - self.read
 
 
 class KVCache:
@@ -225,43 +251,79 @@ class KVCache:
             layer.reserve(tokens)
 
     @torch.inference_mode()
-    def run_beside(self, base: int, place: int, embeds: Tensor) -> None:
-        """Run ``embeds`` as if they stood after the first ``base`` tokens, and hold them at
-        ``place``, where room must be reserved, until :meth:`move`.
+    def append_with(self, embeds: Tensor, beside: Beside, tokens: int) -> Tensor:
+        """:meth:`append`, and in the same run of the model the next ``tokens`` of ``beside``.
 
-        May run in a thread, while another one appends before ``place``.
+        A run of a few tokens more takes hardly longer, since it is the weights that are read.
         """
-        mask = causal_mask(self._model.config, place, embeds)
-        mask[..., base:place] = -torch.inf
-        beside = Cache(layers=[_Beside(layer, place) for layer in self._layers])
-        self._forward(embeds, base, mask, beside)
+        start, own = len(self), len(embeds)
+        there = beside.place + beside.read
+        more = beside.embeds[beside.read : beside.read + tokens]
+        first = beside.base + beside.read
+        mask = self._apart(start, own, beside, len(more))
+        device = embeds.device
+        positions = torch.cat(
+            [
+                torch.arange(start, start + own, device=device),
+                torch.arange(first, first + len(more), device=device),
+            ]
+        )
+        layers = Cache(layers=[_Beside(layer, own, there) for layer in self._layers])
+        try:
+            logits = self._forward(torch.cat([embeds, more]), positions, mask, layers, own - 1)
+        except BaseException:
+            for layer in self._layers:
+                layer.length = start
+            raise
+        beside.read += len(more)
+        return logits
+
+    def _apart(self, start: int, own: int, beside: Beside, count: int) -> Tensor:
+        """What ``own`` tokens behind ``start``, and ``count`` more of ``beside``, may see."""
+        there = beside.place + beside.read
+        mask = beside.embeds.new_full((own + count, there + count), -torch.inf)
+        mask[:own, :start] = 0
+        mask[:own, start : start + own].triu_(1)
+        mask[own:, : beside.base] = 0
+        mask[own:, beside.place : there] = 0
+        mask[own:, there:].triu_(1)
+        # Above the diagonal minus infinity is left, on it and below it is zero.
+        return spread(mask, self._model.config)
 
     @torch.inference_mode()
-    def move(self, place: int, base: int, tokens: int) -> None:
-        """Let the ``tokens`` tokens held at ``place`` follow the first ``base``, in place of all
-        that was there."""
+    def settle(self, beside: Beside) -> None:
+        """Let what was read of ``beside`` follow its base, in place of all that was there."""
         for layer in self._layers:
-            layer.move(place, base, tokens)
+            layer.move(beside.place, beside.base, beside.read)
 
     def _run(self, embeds: Tensor) -> Tensor:
         start, mask = len(self), None
         if start and embeds.shape[0] > 1:
             mask = causal_mask(self._model.config, start, embeds)
         try:
-            return self._forward(embeds, start, mask, self._cache)
+            positions = torch.arange(start, start + len(embeds), device=embeds.device)
+            return self._forward(embeds, positions, mask, self._cache)
         except BaseException:
             for layer in self._layers:  # some have them already
                 layer.length = start
             raise
 
-    def _forward(self, embeds: Tensor, start: int, mask: Tensor | None, cache: Cache) -> Tensor:
+    def _forward(
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        cache: Cache,
+        place: int | None = None,
+    ) -> Tensor:
+        """Logits at ``place``, that of the last token if None; shape (vocabulary,), float32."""
         output = self._model(
             inputs_embeds=embeds[None],
             attention_mask={"full_attention": mask},  # made here: at most steps there is none
-            position_ids=torch.arange(start, start + len(embeds), device=embeds.device)[None],
+            position_ids=positions[None],
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=1 if place is None else positions.new_tensor([place]),
         )
         logits: Tensor = output.logits[0, -1].float()
         return logits

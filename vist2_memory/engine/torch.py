@@ -7,12 +7,13 @@ and the chunk's visual tokens are appended where it began.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.attention import read_cached
@@ -22,7 +23,7 @@ from vist2_memory.engine.batch_kv import Rows
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate, steps
-from vist2_memory.engine.kv import KVCache, KVLayer
+from vist2_memory.engine.kv import Beside, KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
@@ -188,6 +189,10 @@ def _check_options(options: EngineOptions) -> None:
         )
 
 
+READ_AHEAD = 24
+"""Tokens that are read ahead with each that is decoded."""
+
+
 class TorchDecoder(Decoder):
     """Decodes in this process, in the cache of ``entry``, which has a beginning of ``prompt``."""
 
@@ -201,7 +206,7 @@ class TorchDecoder(Decoder):
         rest = self._encoder.read(prompt.pinned, prompt.visual, prompt.recent, self.reused)
         self._logits = self._cache.append(rest)
         self._most = prompt.fold_at  # tokens of recent text
-        self._ahead: tuple[Item, list[int]] | None = None  # what was read beside the recent text
+        self._ahead: _Ahead | None = None
         if prompt.lead:
             self._cache.reserve(self._base + 2 * self._most)
         entry.items[:] = items_of(prompt)
@@ -210,7 +215,7 @@ class TorchDecoder(Decoder):
     def next(self, room: int) -> Decoded:
         """See :meth:`Decoder.next`."""
         if self._waiting and not self._choose.decides(room):
-            self._logits = self._cache.append(self._encoder.embed(self._waiting))
+            self._run(self._encoder.embed(self._waiting))
             self._entry.items.extend(self._waiting)
             self._waiting = []
         token = self._choose.next(self._logits, room)
@@ -220,23 +225,34 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
+    def _run(self, embeds: Tensor) -> None:
+        """Run ``embeds``, and with them a piece of what is read ahead."""
+        ahead = self._ahead
+        if ahead is None or not ahead.beside.left:
+            self._logits = self._cache.append(embeds)
+        else:
+            self._logits = self._cache.append_with(embeds, ahead.beside, READ_AHEAD)
+
     def read_ahead(self, visual: VisualTokens, kept: Sequence[int]) -> None:
-        """See :meth:`Decoder.read_ahead`: behind the room of the recent text."""
-        if len(visual) + len(kept) > self._most:
-            return
-        embeds = self._encoder.read((), (visual,), kept)
-        self._cache.run_beside(self._base, self._base + self._most, embeds)
-        self._ahead = item_of(visual), list(kept)
+        """See :meth:`Decoder.read_ahead`: behind the room of the recent text, with the next tokens.
+
+        The last tokens that a fold keeps are not there yet, and are run at the fold.
+        """
+        if len(visual) + len(kept) <= self._most:
+            embeds = self._encoder.read((), (visual,), kept)
+            beside = Beside(self._base, self._base + self._most, embeds)
+            self._ahead = _Ahead(item_of(visual), list(kept), beside)
 
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
         """See :meth:`Decoder.fold`."""
         entry, item = self._entry, item_of(visual)
         ahead, self._ahead = self._ahead, None
-        read = 0 if ahead is None else len(ahead[1])
         del entry.items[entry.fixed :]
-        if ahead == (item, list(kept[:read])) and read < len(kept):
-            self._cache.move(self._base + self._most, self._base, len(visual) + read)
-            self._logits = self._cache.append(self._encoder.embed(kept[read:]))
+        if ahead is not None and ahead.goes_on(item, kept):
+            self._cache.settle(ahead.beside)
+            read = ahead.beside.read
+            rest = self._encoder.read((), (visual,), kept)[read:]
+            self._logits = self._cache.append(rest)
         else:
             self._logits = self._cache.fold(self._base, self._encoder.read((), (visual,), kept))
         entry.items.extend([item, *kept])
@@ -254,3 +270,17 @@ class TorchDecoder(Decoder):
     def close(self) -> None:
         """See :meth:`Decoder.close`; what was read is kept."""
         self._engine._prefixes.finish(self._entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What is read before its fold: visual tokens, and the kept text as far as it was there."""
+
+    item: Item
+    kept: list[int]
+    beside: Beside
+
+    def goes_on(self, item: Item, kept: Sequence[int]) -> bool:
+        """Whether the fold is the one that was meant, and leaves something to be run."""
+        known = len(self.kept)
+        return item == self.item and list(kept[:known]) == self.kept and known < len(kept)
