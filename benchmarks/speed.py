@@ -39,7 +39,7 @@ RUNS = {
     "0.6B-8192-L16": "--model 0.6B --history 8192 --tower L/16 --skip decode --skip batch "
     "--skip fold --skip vllm",
     "0.6B-16384": f"--model 0.6B --history 16384 --batch 2 {LONG}",
-    "0.6B-32768": f"--model 0.6B --history 32768 --batch 1 {LONG}",
+    "0.6B-32768": f"--model 0.6B --history 32768 --repeats 2 {LONG} --skip batch --skip flops",
     "0.6B-65536": f"--model 0.6B --history 65536 --batch 1 {LONG}",
     **{
         f"{size}-{history}-counted": f"--model {size} --history {history}{COUNT}"

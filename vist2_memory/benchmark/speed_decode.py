@@ -14,6 +14,7 @@ from transformers import Cache
 
 from vist2_memory.benchmark.speed_text import STEPS, TextTwin, layers, random_kv, synthetic
 from vist2_memory.benchmark.turns import Timings, in_turns, spread
+from vist2_memory.engine.ahead import AHEAD
 from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.types import ChunkFolded, Context, Finished, GenerationParams, TextDelta
@@ -28,7 +29,8 @@ class Stream:
 
     gaps: tuple[float, ...]
     """Seconds between one piece of text and the next."""
-    folds: int
+    folds: tuple[int, ...]
+    """The gaps in which chunks were folded."""
     new_tokens: int
 
     @property
@@ -38,8 +40,13 @@ class Stream:
 
     @property
     def folding(self) -> float:
-        """Seconds that all steps together took beyond ordinary ones."""
-        return max(0.0, sum(self.gaps) - len(self.gaps) * self.step)
+        """Seconds that folds, and the steps in which they are prepared, took beyond ordinary ones.
+
+        What other steps take beyond that is the machine's own jitter.
+        """
+        steps = {place for fold in self.folds for place in range(fold - AHEAD - 1, fold + 1)}
+        taken = [self.gaps[place] for place in steps if 0 <= place < len(self.gaps)]
+        return max(0.0, sum(taken) - len(taken) * self.step)
 
 
 def stream(
@@ -49,16 +56,16 @@ def stream(
     instead of the visual tokens of ``context``."""
     given: Any = {} if memory is None else {"memory": memory}
     params = GenerationParams(max_tokens=tokens)
-    stamps, folds, new = list[float](), 0, 0
+    stamps, folds, new = list[float](), list[int](), 0
     for event in engine.generate(context, params, **given):
         if isinstance(event, TextDelta):
             stamps.append(time.perf_counter())
         elif isinstance(event, ChunkFolded):
-            folds += 1
+            folds.append(len(stamps) - 1)
         elif isinstance(event, Finished):
             new = event.usage.new_tokens
     gaps = [after - before for before, after in pairwise(stamps)]
-    return Stream(tuple(gaps), folds, new)
+    return Stream(tuple(gaps), tuple(folds), new)
 
 
 def measure_decode(
@@ -99,8 +106,8 @@ def measure_folds(
 ) -> dict[str, Any]:
     """An answer of several chunks: what folding takes of its time, and the longest wait in it.
 
-    All time beyond ordinary steps (their median) is counted as folding, the machine's own jitter
-    too.
+    Time beyond ordinary steps (their median) counts as folding where a fold is prepared or done,
+    the machine's own jitter in these steps too; the longest wait is that of any step.
     """
     tokens = FOLDS * engine.spec.chunk_tokens + 2
     streams = []
@@ -109,7 +116,7 @@ def measure_folds(
         done()
     share = [each.folding / sum(each.gaps) for each in streams]
     stalls = [max(each.gaps) / each.step for each in streams]
-    seconds = [each.folding / each.folds for each in streams if each.folds]
+    seconds = [each.folding / len(each.folds) for each in streams if each.folds]
     return {
         "fold_share": median(share),
         "fold_share_range": spread(share),
@@ -117,7 +124,7 @@ def measure_folds(
         "longest_stall_range": spread(stalls),
         "fold_s": median(seconds) if seconds else None,
         "step_s": median(each.step for each in streams),
-        "folds": streams[-1].folds,
+        "folds": len(streams[-1].folds),
         "tokens": tokens,
     }
 

@@ -230,6 +230,9 @@ class TorchDecoder(Decoder):
         ahead = self._ahead
         if ahead is None or not ahead.beside.left:
             self._logits = self._cache.append(embeds)
+        elif not ahead.begun:  # this token has waited for the tower already
+            ahead.begun = True
+            self._logits = self._cache.append(embeds)
         else:
             self._logits = self._cache.append_with(embeds, ahead.beside, READ_AHEAD)
 
@@ -272,13 +275,14 @@ class TorchDecoder(Decoder):
         self._engine._prefixes.finish(self._entry)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ahead:
     """What is read before its fold: visual tokens, and the kept text as far as it was there."""
 
     item: Item
     kept: list[int]
     beside: Beside
+    begun: bool = False
 
     def goes_on(self, item: Item, kept: Sequence[int]) -> bool:
         """Whether the fold is the one that was meant, and leaves something to be run."""
