@@ -130,12 +130,14 @@ def decoding(runs: dict[str, dict[str, Any]]) -> list[str]:
         if found.get("decode_ratio") is None:
             continue
         decode, batch = found["decode"], found.get("batch") or {}
-        rate = decode["tokens_per_s"]
+        rate, most = decode["tokens_per_s"], f"{batch['bound']:.2f}" if batch else "–"
         lines.append(
             f"| {name}{', synthetic' if decode['synthetic_kv'] else ''} | {rate['ours']:.3g} "
             f"| {rate['text']:.3g} ({decode['text_way']}) | {cell(found, 'decode_ratio')} "
             f"| {decode['bound']:.2f} | {cell(found, 'batch_throughput_ratio')} "
-            f"| {batch.get('bound', 0):.2f} |"
+            f"| {batch['bound']:.2f} |"
+            if batch
+            else "| – |"
         )
     return lines
 
