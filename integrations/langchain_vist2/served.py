@@ -46,10 +46,9 @@ class ServedAnswer:
                 "a middleware's memory is in this process, the model on a server: give the "
                 "middleware a memory that is opened with engine='http://...'"
             )
-        self._client, self._body = (
-            client,
-            {**_body(asked, entries), **({"model": model} if model else {})},
-        )
+        self._client, self._body = client, _body(asked, entries)
+        if model is not None:
+            self._body["model"] = model
         self.model_name = model or ""
         """What the server calls its model, when :meth:`events` was called."""
         self.session_id: str | None = None

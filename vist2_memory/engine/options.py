@@ -38,7 +38,8 @@ class EngineOptions:
     weights: WeightType | None = None
     """What the language model's weights are rounded to, for less memory; None: not at all."""
     compile: bool = False
-    """Whether decode steps are compiled, on a GPU into CUDA graphs: slow to begin, then faster."""
+    """Whether decode steps are compiled: slow to begin, then faster. vLLM's alone; the engine in
+    this process refuses it."""
     vllm: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of vLLM's own engine, as ``{"tensor_parallel_size": 2}``."""
 

@@ -19,8 +19,8 @@ from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.continuation import check_end
 from vist2_memory.memory.conversing import ListTurn, aopen_turn, as_messages
 from vist2_memory.memory.entries import Entry
-from vist2_memory.memory.histories import read_part
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
+from vist2_memory.serving.messages import read_messages
 from vist2_memory.serving.metrics import Metrics
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
@@ -92,7 +92,7 @@ def _asked(body: ChatRequest, tenant: Tenant, session_id: str | None) -> _Asked:
         raise Problem(
             404, f"there is no model {body.model!r} here, only {spec.model!r}", "model_not_found"
         )
-    entries = [Entry.of_part(_part(message, place)) for place, message in enumerate(body.messages)]
+    entries = list(map(Entry.of_part, read_messages(body.messages)))
     check_end(entries)
     tools = tuple(tool_of(tool) for tool in body.tools or ())
     logprobs = body.top_logprobs or 0 if body.logprobs or body.top_logprobs else None
@@ -120,14 +120,6 @@ def _asked(body: ChatRequest, tenant: Tenant, session_id: str | None) -> _Asked:
     if body.selection is not None:
         options["selection"] = body.selection
     return _Asked(entries, params, session_id, options, body)
-
-
-def _part(message: dict[str, Any], place: int) -> Any:
-    try:
-        return read_part(message, "openai", "refuse")
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        words = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise Problem(400, f"messages[{place}]: {words}", "invalid_input", "messages") from error
 
 
 class _Answering:

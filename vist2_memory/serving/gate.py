@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from limits import RateLimitItem, parse
+from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
@@ -40,7 +40,7 @@ class Gate:
     @asynccontextmanager
     async def request(self, key: Key) -> AsyncIterator[None]:
         """A request of ``key``; raises ``BusyError`` beyond its rate or its requests at once."""
-        item = _parsed(key.rate)
+        item = parse(key.rate)
         if not await self._rates.hit(item, key.id):
             stats = await self._rates.get_window_stats(item, key.id)
             raise BusyError(
@@ -84,7 +84,3 @@ class Gate:
         """Seconds until a place is likely to be free."""
         turns = (self.waiting + self._concurrency) / self._concurrency
         return min(60.0, max(1.0, turns * self._took_s))
-
-
-def _parsed(rate: str) -> RateLimitItem:
-    return parse(rate)

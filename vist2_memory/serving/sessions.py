@@ -15,7 +15,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from vist2_memory.errors import ConflictError, InvalidInputError, StoreFormatError
-from vist2_memory.memory.histories import read_part, to_messages
+from vist2_memory.memory.histories import to_messages
+from vist2_memory.serving.messages import read_messages
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.schemas import AppendRequest, ForkRequest
 from vist2_memory.serving.state import Admin, Reader, Writer
@@ -55,7 +56,7 @@ async def messages(
 @router.post("/{id:path}/messages")
 async def append(id: str, body: AppendRequest, tenant: Writer) -> dict[str, Any]:
     """Add what was said elsewhere, all or none; what is there under its ``id`` is passed over."""
-    parts = [_part(entry, place) for place, entry in enumerate(body.messages)]
+    parts = read_messages(body.messages)
     given = [
         message if part.id else replace(message, id=uuid.uuid4().hex)
         for part, message in zip(parts, to_messages(parts), strict=True)
@@ -162,14 +163,6 @@ def _arguments(call: ToolCall) -> str:
     """The arguments as JSON; of a call that was cut off, all that there is of it."""
     found = call.arguments
     return call.text if found is None else json.dumps(found, ensure_ascii=False)
-
-
-def _part(entry: dict[str, Any], place: int) -> Any:
-    try:
-        return read_part(entry, "openai", "refuse")
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        words = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise Problem(400, f"messages[{place}]: {words}", "invalid_input", "messages") from error
 
 
 async def _in_a_folder(work: Callable[[Path], T]) -> T:
