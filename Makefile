@@ -1,7 +1,7 @@
 # Everything runs from a virtual environment in .venv, made on first use from constraints.txt.
 #
 #   make demo     set up and run the main job (ARGS="--json" and the like are passed on)
-#   make test     set up, redis-server and poppler included, and run the tests (ARGS="tests/unit -k cut")
+#   make test     set up, redis-server, poppler and chromium included, and run the tests (ARGS="tests/unit -k cut")
 #   make test-vllm  set up an environment of its own with vLLM's CPU build, and run tests/vllm
 #   make check    ruff, mypy --strict, import-linter
 #   make train    train the bundled model again (DATA: a folder with prose/ and dialogues/)
@@ -23,7 +23,7 @@ TORCH         ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch==$(TORCH_
 PIP_INSTALL   := $(BIN)/python -m pip install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check train setup redis poppler clean
+.PHONY: help demo test test-vllm check train setup redis poppler chromium clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,7 +31,7 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/vist2 demo $(ARGS)
 
-test: $(VENV)/.dev redis poppler
+test: $(VENV)/.dev redis poppler chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -140,6 +140,22 @@ poppler:
 	echo "Installing poppler-utils, for the comparison with PDF"; \
 	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends poppler-utils >/dev/null || { \
 	  echo "apt-get could not install poppler-utils: install it by hand and run make test again." >&2; exit 1; }
+
+# ----------------------------------------------------------------------------------- chromium
+# The tests look at the memory page through a headless browser.
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null && exit 0; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
+	  echo "The tests need chromium on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
+	  echo "Install it and run make test again: apt-get install chromium, dnf install chromium, or brew install chromium." >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing chromium, which looks at the memory page in the tests"; \
+	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends chromium >/dev/null || { \
+	  echo "apt-get could not install chromium: install it by hand and run make test again." >&2; exit 1; }
 
 # --------------------------------------------------------------------------------------- clean
 
