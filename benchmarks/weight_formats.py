@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from vist2_memory.engine.attention import read_cached
 from vist2_memory.engine.catalog import find_model
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.options import EngineOptions
@@ -133,7 +132,6 @@ def speed(turns: int) -> dict[str, Any]:
     torch.set_default_dtype(torch.bfloat16)
     exact = Qwen3ForCausalLM(config).eval()
     torch.set_default_dtype(torch.float32)
-    read_cached(exact)
     caches = {}
     sizes = {}
     for kind in KINDS:

@@ -165,8 +165,8 @@ def test_the_model_runs_once_for_all_rows_at_each_step(engine: CountingEngine) -
     contexts = [contexts_of(engine)[1]] * 4
     params = [GenerationParams(max_tokens=5)] * 4
     shapes: list[tuple[int, ...]] = []
-    hook = engine.model.language_model.model.layers[0].register_forward_pre_hook(
-        lambda module, args, kwargs: shapes.append(tuple(args[0].shape[:2])), with_kwargs=True
+    hook = engine.model.language_model.model.layers[0].mlp.register_forward_pre_hook(
+        lambda module, args: shapes.append(tuple(args[0].shape[:2]))
     )
     try:
         together(engine.generate_batch(contexts, params), 4)
@@ -215,7 +215,7 @@ def test_a_step_that_fails_ends_the_batch(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(engine.model.language_model.model, "forward", fail)
+    monkeypatch.setattr(engine.model.language_model.model.layers[0].mlp, "forward", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         next(batch)
     assert list(batch) == []

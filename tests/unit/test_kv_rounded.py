@@ -9,7 +9,6 @@ import torch
 from transformers import Qwen3ForCausalLM
 
 from tests.support.checkpoints import small_model
-from vist2_memory.engine.attention import read_cached
 from vist2_memory.engine.kv import Beside, KVCache, KVLayer
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.rounded import DTYPES, RoundedLayer, rounded_to
@@ -23,9 +22,7 @@ WIDE = (1, 2, 40, 128)
 
 
 def model() -> Qwen3ForCausalLM:
-    model = small_model().language_model
-    read_cached(model)
-    return model
+    return small_model().language_model
 
 
 @pytest.mark.parametrize(("name", "error"), [("int8", 1 / 200), ("fp8", 1 / 15)])

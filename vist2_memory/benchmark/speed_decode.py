@@ -136,8 +136,8 @@ def synthetic_memory(
     model = engine.model.language_model
     memory = KVCache(model, layer)
     keys, values = random_kv(model, tokens)
-    for number in range(model.config.num_hidden_layers):
-        memory._cache.update(keys, values, number)
+    for held in memory._layers:
+        held.update(keys, values)
     return memory
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, Qwen3ForCausalLM
-from transformers.cache_utils import CacheLayerMixin
+from transformers import Qwen3ForCausalLM
 
 from vist2_memory.engine.kv import BLOCK, GROWTH
+from vist2_memory.engine.layers import run_layers
 
 TOGETHER = 8192
 """Tokens that are read at once, of all rows that begin together, padding counted."""
@@ -77,15 +77,12 @@ class _Run:
         return max(self.starts) + max(self.counts)
 
 
-class _Layer(CacheLayerMixin):
+class _Layer:
     """Keys and values of one layer, each of shape (rows, heads, room, head size)."""
-
-    is_sliding = False
 
     def __init__(self, run: _Run) -> None:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
-        self.is_initialized = True
         self._run = run
 
     def fit(self, like: Tensor, rows: int, room: int, keep: int) -> None:
@@ -104,12 +101,7 @@ class _Layer(CacheLayerMixin):
             if held is not None:
                 held[target, :, :tokens] = held[source, :, :tokens]
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Made by `fit`."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Write what the run brings; all keys and values that its rows read."""
         assert self.keys is not None
         assert self.values is not None
@@ -128,18 +120,6 @@ class _Layer(CacheLayerMixin):
                 return new
         return held[run.rows, :, : run.end]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """The mask is made by the rows."""
-        return query_length, 0
-
-    def get_seq_length(self) -> int:
-        """Each row has its own."""
-        return 0
-
-    def get_max_length(self) -> int:
-        """No limit."""
-        return -1
-
 
 class Rows:
     """The rows of one batch, and what runs the model on them."""
@@ -151,7 +131,6 @@ class Rows:
         self._run = run = _Run()
         config: Any = model.config
         self._layers = [_Layer(run) for _ in range(config.num_hidden_layers)]
-        self._cache = Cache(layers=list(self._layers))
         self._groups = config.num_attention_heads // config.num_key_value_heads
         self._like = torch.empty(
             (0, config.num_key_value_heads, 0, config.head_dim),
@@ -225,13 +204,7 @@ class Rows:
         starts = torch.tensor(run.starts, device=device)
         run.at = (torch.tensor(run.slots, device=device), starts) if longest == 1 else None
         positions = starts[:, None] + torch.arange(longest, device=device)  # [rows, tokens]
-        hidden = self._model.model(
-            inputs_embeds=embeds,
-            attention_mask={"full_attention": self._mask(positions)},
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = run_layers(self._model, embeds, positions, self._mask(positions), self._layers)
         ends = torch.tensor(run.counts, device=device) - 1
         last = hidden[torch.arange(len(rows), device=device), ends]  # [rows, hidden size]
         logits = self._model.lm_head(last).float()
@@ -255,7 +228,7 @@ class Rows:
         """What each token may see: its own row, up to itself; 0 or minus infinity.
 
         Shape (rows, 1, groups * tokens, keys), for each of the query heads that share keys, as
-        ``attention.cached_attention`` takes it. None where that is plain causal.
+        :func:`attend` takes it. None where that is plain causal.
         """
         run, tokens = self._run, positions.shape[1]
         if not any(run.starts) or (tokens == 1 and min(run.starts) == max(run.starts)):

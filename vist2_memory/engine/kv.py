@@ -6,17 +6,17 @@ and writes on. transformers' own cache copies everything at each token.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-from transformers import Cache, Qwen3ForCausalLM
-from transformers.cache_utils import CacheLayerMixin
+from transformers import Qwen3ForCausalLM
 
 from vist2_memory.engine.attention import causal_mask, spread
+from vist2_memory.engine.layers import Held, run_layers
 from vist2_memory.errors import ModelError
 
 BLOCK = 128
@@ -27,28 +27,24 @@ PIECE = 1024
 """Tokens that are run at once behind others; what each may see is a table of all pairs."""
 
 
-class KVLayer(CacheLayerMixin):
+class KVLayer:
     """Keys and values of one layer, each of shape (batch, heads, room, head size)."""
 
-    is_sliding = False
-    is_croppable = True
+    is_initialized = False
     length = 0
     """Tokens that are in use, of those that there is room for."""
+    keys: Tensor
+    values: Tensor
 
     parts: tuple[str, ...] = ("keys", "values")
     """The buffers, each of shape (batch, heads, room, ...)."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Begin empty, with the shape and the dtype of what comes."""
         self.keys, self.values = key_states[:, :, :0].clone(), value_states[:, :, :0].clone()
         self.is_initialized = True
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Append, of shape (batch, heads, tokens, head size); all keys and values, as views."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -91,26 +87,6 @@ class KVLayer(CacheLayerMixin):
                 setattr(other, part, _with_room(getattr(self, part), tokens, max(tokens, room)))
         return other
 
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens, as many as the negative count says."""
-        self.length += tokens_to_remove
-
-    def reset(self) -> None:
-        """Forget all."""
-        self.length = 0
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Keys that ``query_length`` tokens more will have, and where they begin."""
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        """Tokens in use."""
-        return self.length
-
-    def get_max_length(self) -> int:
-        """No limit."""
-        return -1
-
     @property
     def token_bytes(self) -> int:
         """Bytes that a token takes."""
@@ -137,7 +113,7 @@ def _with_room(held: Tensor, length: int, tokens: int) -> Tensor:
     return moved
 
 
-class _Beside(KVLayer):
+class _Beside:
     """A layer that gets tokens for its end, and behind them some for other places of its buffers.
 
     What lies between is hidden by the mask.
@@ -145,12 +121,9 @@ class _Beside(KVLayer):
 
     def __init__(self, layer: KVLayer, own: int, place: int) -> None:
         """``own``: how many of the tokens are for the end; the others are put at ``place``."""
-        super().__init__()
-        self._layer, self._own, self.length, self.is_initialized = layer, own, place, True
+        self._layer, self._own, self.length = layer, own, place
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Append both; all that there is up to the last of them."""
         layer, own = self._layer, self._own
         layer.write(layer.length, key_states[:, :, :own], value_states[:, :, :own])
@@ -190,7 +163,6 @@ class KVCache:
             raise ModelError("the language model attends in windows; this cache holds all tokens")
         self._model, self._layer = model, layer
         self._layers = [layer() for _ in range(model.config.num_hidden_layers)]
-        self._cache = Cache(layers=list(self._layers))
 
     def __len__(self) -> int:
         return self._layers[0].length
@@ -228,7 +200,6 @@ class KVCache:
         self._check(tokens)
         other = KVCache(self._model, self._layer)
         other._layers = [layer.copy(tokens, room) for layer in self._layers]
-        other._cache = Cache(layers=list(other._layers))
         return other
 
     @property
@@ -268,7 +239,7 @@ class KVCache:
                 torch.arange(first, first + len(more), device=device),
             ]
         )
-        layers = Cache(layers=[_Beside(layer, own, there) for layer in self._layers])
+        layers = [_Beside(layer, own, there) for layer in self._layers]
         try:
             logits = self._forward(torch.cat([embeds, more]), positions, mask, layers, own - 1)
         except BaseException:
@@ -302,7 +273,7 @@ class KVCache:
             mask = causal_mask(self._model.config, start, embeds)
         try:
             positions = torch.arange(start, start + len(embeds), device=embeds.device)
-            return self._forward(embeds, positions, mask, self._cache)
+            return self._forward(embeds, positions, mask, self._layers)
         except BaseException:
             for layer in self._layers:  # some have them already
                 layer.length = start
@@ -313,17 +284,10 @@ class KVCache:
         embeds: Tensor,
         positions: Tensor,
         mask: Tensor | None,
-        cache: Cache,
-        place: int | None = None,
+        held: Sequence[Held],
+        place: int = -1,
     ) -> Tensor:
-        """Logits at ``place``, that of the last token if None; shape (vocabulary,), float32."""
-        output = self._model(
-            inputs_embeds=embeds[None],
-            attention_mask={"full_attention": mask},  # made here: at most steps there is none
-            position_ids=positions[None],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1 if place is None else positions.new_tensor([place]),
-        )
-        logits: Tensor = output.logits[0, -1].float()
+        """Logits at ``place``, by default that of the last token; shape (vocabulary,), float32."""
+        hidden = run_layers(self._model, embeds[None], positions[None], mask, held)
+        logits: Tensor = self._model.lm_head(hidden[:, place])[0].float()
         return logits

@@ -29,7 +29,6 @@ class RoundedLayer(KVLayer):
     """Shape (batch, heads, room, 1), bfloat16."""
 
     def __init__(self, held_as: torch.dtype) -> None:
-        super().__init__()
         self._held_as = held_as
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from vist2_memory.engine.answer import Answer
-from vist2_memory.engine.attention import read_cached
 from vist2_memory.engine.batch import Batch, Waiting
 from vist2_memory.engine.batch_decoder import RowDecoder
 from vist2_memory.engine.batch_kv import Rows
@@ -67,7 +66,6 @@ class TorchEngine(Vist2Engine):
         dtype: torch.dtype = getattr(torch, self.options.dtype or exact)
         tensors = TensorFormat(tensors_dtype or self.options.tensors_dtype)
         self.model: Vist2ForConditionalGeneration = load_model(folder, self.device, dtype)
-        read_cached(self.model.language_model)
         processor = Vist2Processor.from_pretrained(folder, geometry)
         super().__init__(folder, self.model, processor, tensors, keep_recent_chunks)
         if self.options.weights is not None:
