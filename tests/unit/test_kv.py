@@ -9,6 +9,7 @@ from transformers import DynamicCache, Qwen3ForCausalLM
 
 from tests.support.checkpoints import small_model
 from vist2_memory.engine.kv import BLOCK, Beside, KVCache, KVLayer
+from vist2_memory.engine.steps import PlainSteps, Tokens
 from vist2_memory.errors import ModelError
 
 LENGTHS = [5, 1, 1, 7, 1, BLOCK, 3]
@@ -132,13 +133,13 @@ def test_a_run_that_fails_leaves_both_as_they_were(
     cache.append(embeds(10))
     cache.reserve(50)
     beside = Beside(base=4, place=30, embeds=embeds(6, 2))
-    forward = KVCache._forward
+    run = PlainSteps.run
 
-    def fails(*arguments: object) -> None:
-        forward(*arguments)  # type: ignore[arg-type]
+    def fails(steps: PlainSteps, tokens: Tokens, layers: list[KVLayer]) -> None:
+        run(steps, tokens, layers)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(KVCache, "_forward", fails)
+    monkeypatch.setattr(PlainSteps, "run", fails)
     with pytest.raises(MemoryError):
         cache.append_with(embeds(1, 3), beside, 2)
     assert (len(cache), beside.read) == (10, 0)

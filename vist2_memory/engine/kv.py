@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from vist2_memory.engine.attention import causal_mask, spread
-from vist2_memory.engine.layers import Held, run_layers
+from vist2_memory.engine.steps import PlainSteps, Steps, Tokens
 from vist2_memory.errors import ModelError
 
 BLOCK = 128
@@ -30,7 +30,7 @@ PIECE = 1024
 class KVLayer:
     """Keys and values of one layer, each of shape (batch, heads, room, head size)."""
 
-    is_initialized = False
+    begun = False
     length = 0
     """Tokens that are in use, of those that there is room for."""
     keys: Tensor
@@ -39,32 +39,41 @@ class KVLayer:
     parts: tuple[str, ...] = ("keys", "values")
     """The buffers, each of shape (batch, heads, room, ...)."""
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+    def begin(self, key_states: Tensor, value_states: Tensor) -> None:
         """Begin empty, with the shape and the dtype of what comes."""
-        self.keys, self.values = key_states[:, :, :0].clone(), value_states[:, :, :0].clone()
-        self.is_initialized = True
+        parts = self.coded(key_states[:, :, :0], value_states[:, :, :0])
+        for name, part in zip(self.parts, parts, strict=True):
+            setattr(self, name, part.clone())
+        self.begun = True
 
     def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Append, of shape (batch, heads, tokens, head size); all keys and values, as views."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
+        if not self.begun:
+            self.begin(key_states, value_states)
         start, end = self.length, self.length + key_states.shape[2]
         self.reserve(end)
         self.write(start, key_states, value_states)
         self.length = end
-        return self.read(end)
+        return self.read(end, key_states.dtype)
 
     def write(self, start: int, key_states: Tensor, value_states: Tensor) -> None:
         """Put tokens at the place ``start``, where there must be room."""
         end = start + key_states.shape[2]
-        keys, values = self.buffers
-        keys[:, :, start:end] = key_states
-        values[:, :, start:end] = value_states
+        for held, part in zip(self.buffers, self.coded(key_states, value_states), strict=True):
+            held[:, :, start:end] = part
 
-    def read(self, end: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the first ``end`` places."""
-        keys, values = self.buffers
-        return keys[:, :, :end], values[:, :, :end]
+    def read(self, end: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Keys and values of the first ``end`` places, in ``dtype``, that of the computation."""
+        return self.decoded([held[:, :, :end] for held in self.buffers], dtype)
+
+    def coded(self, key_states: Tensor, value_states: Tensor) -> Sequence[Tensor]:
+        """Keys and values as :attr:`parts` hold them."""
+        return key_states, value_states
+
+    def decoded(self, held: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Keys and values of what :attr:`parts` hold."""
+        keys, values = held
+        return keys, values
 
     def move(self, start: int, to: int, tokens: int) -> None:
         """Let ``tokens`` tokens at ``start`` be the last ones, from ``to`` on."""
@@ -82,7 +91,7 @@ class KVLayer:
         """A layer of its own that holds the first ``tokens`` tokens of this one, and has room."""
         other = copy(self)
         other.length = tokens
-        if self.is_initialized:
+        if self.begun:
             for part in self.parts:
                 setattr(other, part, _with_room(getattr(self, part), tokens, max(tokens, room)))
         return other
@@ -90,14 +99,14 @@ class KVLayer:
     @property
     def token_bytes(self) -> int:
         """Bytes that a token takes."""
-        if not self.is_initialized:
+        if not self.begun:
             return 0
         return sum(t.stride(2) * t.shape[1] * t.shape[0] * t.element_size() for t in self.buffers)
 
     @property
     def room(self) -> int:
         """Tokens that there is room for."""
-        return int(self.buffers[0].shape[2]) if self.is_initialized else 0
+        return int(self.buffers[0].shape[2]) if self.begun else 0
 
     @property
     def buffers(self) -> list[Tensor]:
@@ -111,26 +120,6 @@ def _with_room(held: Tensor, length: int, tokens: int) -> Tensor:
     moved = held.new_zeros((*held.shape[:2], room, *held.shape[3:]))  # what is masked is finite
     moved[:, :, :length] = held[:, :, :length]
     return moved
-
-
-class _Beside:
-    """A layer that gets tokens for its end, and behind them some for other places of its buffers.
-
-    What lies between is hidden by the mask.
-    """
-
-    def __init__(self, layer: KVLayer, own: int, place: int) -> None:
-        """``own``: how many of the tokens are for the end; the others are put at ``place``."""
-        self._layer, self._own, self.length = layer, own, place
-
-    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
-        """Append both; all that there is up to the last of them."""
-        layer, own = self._layer, self._own
-        layer.write(layer.length, key_states[:, :, :own], value_states[:, :, :own])
-        layer.write(self.length, key_states[:, :, own:], value_states[:, :, own:])
-        layer.length += own
-        self.length += key_states.shape[2] - own
-        return layer.read(self.length)
 
 
 @dataclass(slots=True)
@@ -157,12 +146,23 @@ class KVCache:
     One thread appends and folds. Others may ``fork`` what this one does not fold meanwhile.
     """
 
-    def __init__(self, model: Qwen3ForCausalLM, layer: Callable[[], KVLayer] = KVLayer) -> None:
-        """``layer`` makes an empty layer. Raises ``ModelError`` for attention in windows."""
+    def __init__(
+        self,
+        model: Qwen3ForCausalLM,
+        layer: Callable[[], KVLayer] = KVLayer,
+        steps: Steps | None = None,
+    ) -> None:
+        """``layer`` makes an empty layer; ``steps`` runs the model, plainly by default.
+
+        Raises ``ModelError`` for attention in windows.
+        """
         if set(model.config.layer_types or ()) != {"full_attention"}:
             raise ModelError("the language model attends in windows; this cache holds all tokens")
-        self._model, self._layer = model, layer
-        self._layers = [layer() for _ in range(model.config.num_hidden_layers)]
+        self._model, self._layer, self._steps = model, layer, steps or PlainSteps(model)
+        config: Any = model.config
+        shape = (1, config.num_key_value_heads, 0, config.head_dim)
+        self._nothing = torch.empty(shape, dtype=model.dtype, device=model.device)
+        self._layers = [layer() for _ in range(config.num_hidden_layers)]
 
     def __len__(self) -> int:
         return self._layers[0].length
@@ -198,7 +198,7 @@ class KVCache:
         """
         tokens = len(self) if length is None else length
         self._check(tokens)
-        other = KVCache(self._model, self._layer)
+        other = KVCache(self._model, self._layer, self._steps)
         other._layers = [layer.copy(tokens, room) for layer in self._layers]
         return other
 
@@ -216,9 +216,12 @@ class KVCache:
         if not 0 <= length <= len(self):
             raise ValueError(f"cannot fold to {length} tokens: the cache holds {len(self)}")
 
+    @torch.inference_mode()
     def reserve(self, tokens: int) -> None:
-        """Have room for ``tokens`` tokens; only once some were appended."""
+        """Have room for ``tokens`` tokens."""
         for layer in self._layers:
+            if not layer.begun:
+                layer.begin(self._nothing, self._nothing)
             layer.reserve(tokens)
 
     @torch.inference_mode()
@@ -239,13 +242,9 @@ class KVCache:
                 torch.arange(first, first + len(more), device=device),
             ]
         )
-        layers = [_Beside(layer, own, there) for layer in self._layers]
-        try:
-            logits = self._forward(torch.cat([embeds, more]), positions, mask, layers, own - 1)
-        except BaseException:
-            for layer in self._layers:
-                layer.length = start
-            raise
+        spans = (start, own), (there, len(more))
+        tokens_of_both = Tokens(torch.cat([embeds, more]), positions, spans, mask, own - 1)
+        logits = self._take(tokens_of_both, start + own)
         beside.read += len(more)
         return logits
 
@@ -268,26 +267,17 @@ class KVCache:
             layer.move(beside.place, beside.base, beside.read)
 
     def _run(self, embeds: Tensor) -> Tensor:
-        start, mask = len(self), None
-        if start and embeds.shape[0] > 1:
+        start, count, mask = len(self), len(embeds), None
+        if start and count > 1:
             mask = causal_mask(self._model.config, start, embeds)
-        try:
-            positions = torch.arange(start, start + len(embeds), device=embeds.device)
-            return self._forward(embeds, positions, mask, self._layers)
-        except BaseException:
-            for layer in self._layers:  # some have them already
-                layer.length = start
-            raise
+        self.reserve(start + count)
+        positions = torch.arange(start, start + count, device=embeds.device)
+        tokens = Tokens(embeds, positions, ((start, count),), mask, count - 1)
+        return self._take(tokens, start + count)
 
-    def _forward(
-        self,
-        embeds: Tensor,
-        positions: Tensor,
-        mask: Tensor | None,
-        held: Sequence[Held],
-        place: int = -1,
-    ) -> Tensor:
-        """Logits at ``place``, by default that of the last token; shape (vocabulary,), float32."""
-        hidden = run_layers(self._model, embeds[None], positions[None], mask, held)
-        logits: Tensor = self._model.lm_head(hidden[:, place])[0].float()
+    def _take(self, tokens: Tokens, length: int) -> Tensor:
+        """Run ``tokens``, after which ``length`` of them all are in use."""
+        logits = self._steps.run(tokens, self._layers)
+        for layer in self._layers:
+            layer.length = length
         return logits

@@ -59,7 +59,8 @@ def _attention(
     queries, new = _turned(queries, angles), _turned(new, angles)
     keys, values = held.update(new, values)
     out = attend(queries, keys, values, mask, own.scaling)
-    return own.o_proj(out.transpose(1, 2).reshape(*hidden.shape[:2], -1))
+    found: Tensor = own.o_proj(out.transpose(1, 2).reshape(*hidden.shape[:2], -1))
+    return found
 
 
 def _normed(hidden: Tensor, norm: Any) -> Tensor:

@@ -7,6 +7,7 @@ tokens, anew each time, and cannot be shortened.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -23,7 +24,7 @@ DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 class RoundedLayer(KVLayer):
     """A layer whose keys and values are held in 8 bits, and given out in what is computed in."""
 
-    parts = ("keys", "values", "key_scales", "value_scales")
+    parts = ("keys", "key_scales", "values", "value_scales")
     key_scales: Tensor
     value_scales: Tensor
     """Shape (batch, heads, room, 1), bfloat16."""
@@ -31,24 +32,14 @@ class RoundedLayer(KVLayer):
     def __init__(self, held_as: torch.dtype) -> None:
         self._held_as = held_as
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """See :meth:`KVLayer.lazy_initialization`."""
-        self._computed_in = key_states.dtype
-        self.keys, self.key_scales = self._rounded(key_states[:, :, :0])
-        self.values, self.value_scales = self._rounded(value_states[:, :, :0])
-        self.is_initialized = True
+    def coded(self, key_states: Tensor, value_states: Tensor) -> Sequence[Tensor]:
+        """See :meth:`KVLayer.coded`."""
+        return *self._rounded(key_states), *self._rounded(value_states)
 
-    def write(self, start: int, key_states: Tensor, value_states: Tensor) -> None:
-        """See :meth:`KVLayer.write`."""
-        end = start + key_states.shape[2]
-        new = zip(self._rounded(key_states), self._rounded(value_states), strict=True)
-        for held, part in zip(self.buffers, (t for pair in new for t in pair), strict=True):
-            held[:, :, start:end] = part
-
-    def read(self, end: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the first ``end`` places, of which nothing else remains."""
-        keys, values, key_scales, value_scales = (t[:, :, :end] for t in self.buffers)
-        return self._widened(keys, key_scales), self._widened(values, value_scales)
+    def decoded(self, held: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """See :meth:`KVLayer.decoded`: new tensors, of which nothing else remains."""
+        keys, key_scales, values, value_scales = held
+        return _widened(keys, key_scales, dtype), _widened(values, value_scales, dtype)
 
     def _rounded(self, states: Tensor) -> tuple[Tensor, Tensor]:
         largest = _LARGEST[self._held_as]
@@ -59,8 +50,9 @@ class RoundedLayer(KVLayer):
             scaled = scaled.round()
         return scaled.to(self._held_as), scales
 
-    def _widened(self, held: Tensor, scales: Tensor) -> Tensor:
-        return held.to(self._computed_in) * scales.to(self._computed_in)
+
+def _widened(held: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    return held.to(dtype) * scales.to(dtype)
 
 
 def rounded_to(kv_dtype: str) -> partial[RoundedLayer]:

@@ -6,14 +6,13 @@ and the chunk's visual tokens are appended where it began.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vist2_memory.engine.answer import Answer
 from vist2_memory.engine.batch import Batch, Waiting
@@ -21,6 +20,7 @@ from vist2_memory.engine.batch_decoder import RowDecoder
 from vist2_memory.engine.batch_kv import Rows
 from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
+from vist2_memory.engine.compiled import CompiledSteps
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate, steps
 from vist2_memory.engine.kv import Beside, KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
@@ -28,9 +28,9 @@ from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.prefixes import Entry, Item, Prefixes
 from vist2_memory.engine.rounded import SCALE_BYTES, rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
+from vist2_memory.engine.steps import PlainSteps, Steps
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.weights import quantise
-from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import DType, TensorFormat
@@ -59,7 +59,6 @@ class TorchEngine(Vist2Engine):
         offer or a device that cannot be used.
         """
         self.options = options or EngineOptions()
-        _check_options(self.options)
         self.device = find_device(device or self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if self.device.type == "cpu" else "bfloat16"
@@ -73,6 +72,7 @@ class TorchEngine(Vist2Engine):
 
         if self.options.kv_dtype:
             self.spec = replace(self.spec, kv_bytes_per_token=self._rounded_bytes())
+        self._steps = self._made_steps()
         kept = self.options.kv_cache_bytes
         self._prefixes = Prefixes(kept, self._empty_cache, self._goes_on)
 
@@ -147,8 +147,21 @@ class TorchEngine(Vist2Engine):
                 raise
 
     def _empty_cache(self) -> KVCache:
+        return KVCache(self.model.language_model, self._layer, self._steps)
+
+    @property
+    def _layer(self) -> Callable[[], KVLayer]:
+        """Makes an empty layer of keys and values."""
         held = self.options.kv_dtype
-        return KVCache(self.model.language_model, rounded_to(held) if held else KVLayer)
+        return rounded_to(held) if held else KVLayer
+
+    def _made_steps(self) -> Steps:
+        model = self.model.language_model
+        if not self.options.compile:
+            return PlainSteps(model)
+        steps = CompiledSteps(model, self._layer)
+        steps.warm_up()
+        return steps
 
     def _rounded_bytes(self) -> int:
         text: Any = self.model.language_model.config
@@ -178,15 +191,6 @@ def item_of(visual: VisualTokens) -> Item:
     return visual.fingerprint, visual.chunk_id, len(visual)
 
 
-def _check_options(options: EngineOptions) -> None:
-    """Raises ``InvalidInputError`` for what this engine cannot do."""
-    if options.compile:
-        raise InvalidInputError(
-            "compile=True is not offered by the engine in this process yet: leave it out, or "
-            "take engine='vllm', which compiles by itself"
-        )
-
-
 READ_AHEAD = 24
 """Tokens that are read ahead with each that is decoded."""
 
@@ -213,7 +217,7 @@ class TorchDecoder(Decoder):
     def next(self, room: int) -> Decoded:
         """See :meth:`Decoder.next`."""
         if self._waiting and not self._choose.decides(room):
-            self._run(self._encoder.embed(self._waiting))
+            self._run(self._waiting)
             self._entry.items.extend(self._waiting)
             self._waiting = []
         token = self._choose.next(self._logits, room)
@@ -223,9 +227,10 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
-    def _run(self, embeds: Tensor) -> None:
-        """Run ``embeds``, and with them a piece of what is read ahead."""
-        ahead = self._ahead
+    @torch.inference_mode()
+    def _run(self, tokens: Sequence[int]) -> None:
+        """Run ``tokens``, and with them a piece of what is read ahead."""
+        embeds, ahead = self._encoder.embed(tokens), self._ahead
         if ahead is None or not ahead.beside.left:
             self._logits = self._cache.append(embeds)
         elif not ahead.begun:  # this token has waited for the tower already
