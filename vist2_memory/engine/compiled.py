@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,12 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 class CompiledSteps(Steps):
-    """The steps of one model, for keys and values of one kind."""
+    """The steps of one model, for keys and values of one kind; one runs at a time.
+
+    torch looks up what it compiled by checks that share state: in two threads at once they may fail
+    for nothing, and compile it all again.
+    """
 
     def __init__(self, model: Qwen3ForCausalLM, layer: Callable[[], KVLayer] = KVLayer) -> None:
         """``layer``: makes an empty layer of the kind. Nothing is compiled yet."""
         self._model, self._layer, self._form = model, layer, layer()
-        self._plain = PlainSteps(model)
+        self._plain, self._lock = PlainSteps(model), threading.Lock()
         how: dict[str, Any] = {"backend": BACKEND, "dynamic": True, "fullgraph": True}
         if BACKEND == "inductor" and model.device.type == "cpu":
             how["options"] = CPU_OPTIONS
@@ -74,15 +79,11 @@ class CompiledSteps(Steps):
             return self._plain.run(tokens, layers)
         # What was made elsewhere is of another kind to the compiler, which would begin anew.
         embeds = tokens.embeds if tokens.embeds.is_inference() else tokens.embeds.clone()
-        logits: Tensor = self._compiled(
-            embeds[None],
-            tokens.positions[None],
-            tokens.places,
-            tokens.mask,
-            tokens.positions.new_tensor([tokens.last]),
-            [layer.buffers for layer in layers],
-            tokens.end,
-        )
+        last = tokens.positions.new_tensor([tokens.last])
+        buffers = [layer.buffers for layer in layers]
+        where = tokens.positions[None], tokens.places, tokens.mask, last
+        with self._lock:
+            logits: Tensor = self._compiled(embeds[None], *where, buffers, tokens.end)
         return logits
 
     def _pass(
