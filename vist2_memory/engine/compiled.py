@@ -64,7 +64,7 @@ class CompiledSteps(Steps):
             for tokens in (9, 1, 3):  # the first ones are no step: there is nothing before them
                 cache.append(torch.zeros(tokens, self._model.config.hidden_size, **like))
         except (RuntimeError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
             raise ModelError(
                 f"compile=True: torch cannot compile decode steps here ({reason}). On a CPU it "
                 "needs a C++ compiler and Python's headers (apt-get install g++ python3-dev), on a "

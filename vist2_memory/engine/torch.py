@@ -31,6 +31,7 @@ from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.steps import PlainSteps, Steps
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.weights import quantise
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import DType, TensorFormat
@@ -59,6 +60,7 @@ class TorchEngine(Vist2Engine):
         offer or a device that cannot be used.
         """
         self.options = options or EngineOptions()
+        _check_options(self.options)
         self.device = find_device(device or self.options.device)
         geometry = None if ratio is None else find_geometry(folder, ratio)
         exact = "float32" if self.device.type == "cpu" else "bfloat16"
@@ -189,6 +191,15 @@ def items_of(prompt: Prompt) -> list[Item]:
 def item_of(visual: VisualTokens) -> Item:
     """Names the visual tokens of a chunk."""
     return visual.fingerprint, visual.chunk_id, len(visual)
+
+
+def _check_options(options: EngineOptions) -> None:
+    """Raises ``InvalidInputError`` for what this engine cannot do."""
+    if options.compile and options.kv_dtype == "fp8":
+        raise InvalidInputError(
+            "compile=True is not offered with kv_dtype='fp8', which torch cannot put into buffers "
+            "there: give kv_dtype='int8', or leave one of them out"
+        )
 
 
 READ_AHEAD = 24
