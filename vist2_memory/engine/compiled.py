@@ -22,6 +22,7 @@ from transformers import Qwen3ForCausalLM
 from vist2_memory.engine.kv import KVCache, KVLayer
 from vist2_memory.engine.layers import run_layers
 from vist2_memory.engine.steps import Buffered, PlainSteps, Steps, Tokens
+from vist2_memory.engine.weights import FEW
 from vist2_memory.errors import ModelError
 
 MOST = 64
@@ -50,7 +51,7 @@ class CompiledSteps(Steps):
             how["options"] = CPU_OPTIONS
         if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
             how["isolate_recompiles"] = True  # what other models compile does not count here
-        self._compiled = torch.compile(self._pass, **how)
+        self._compiled: Any = torch.compile(self._pass, **how)
 
     def warm_up(self) -> None:
         """Compile both kinds of steps now, and log how long it took.
@@ -59,9 +60,10 @@ class CompiledSteps(Steps):
         """
         began = time.perf_counter()
         cache = KVCache(self._model, self._layer, self)
-        like = {"dtype": self._model.dtype, "device": self._model.device}
+        like: dict[str, Any] = {"dtype": self._model.dtype, "device": self._model.device}
         try:
-            for tokens in (9, 1, 3):  # the first ones are no step: there is nothing before them
+            # The first are no step, as nothing is before them; rounded weights count tokens.
+            for tokens in (FEW + 1, 1, FEW - 1, 4 * FEW):
                 cache.append(torch.zeros(tokens, self._model.config.hidden_size, **like))
         except (RuntimeError, OSError) as error:
             reason = " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
@@ -77,8 +79,12 @@ class CompiledSteps(Steps):
         """See :meth:`Steps.run`; what is longer than a step, or stands first, is run plainly."""
         if len(tokens) > MOST or tokens.end <= len(tokens):
             return self._plain.run(tokens, layers)
-        # What was made elsewhere is of another kind to the compiler, which would begin anew.
-        embeds = tokens.embeds if tokens.embeds.is_inference() else tokens.embeds.clone()
+        # A tensor of its own: where it came from, and where in another it lies, would be checked.
+        embeds = tokens.embeds.clone()
+        return self._take(tokens, embeds, layers)
+
+    def _take(self, tokens: Tokens, embeds: Tensor, layers: Sequence[Buffered]) -> Tensor:
+        """A step that is compiled."""
         last = tokens.positions.new_tensor([tokens.last])
         buffers = [layer.buffers for layer in layers]
         where = tokens.positions[None], tokens.places, tokens.mask, last

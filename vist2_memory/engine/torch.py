@@ -22,6 +22,7 @@ from vist2_memory.engine.catalog import find_geometry
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.compiled import CompiledSteps
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt, generate, steps
+from vist2_memory.engine.graphs import GraphedSteps
 from vist2_memory.engine.kv import Beside, KVCache, KVLayer
 from vist2_memory.engine.loading import find_device, load_model
 from vist2_memory.engine.options import EngineOptions
@@ -161,7 +162,8 @@ class TorchEngine(Vist2Engine):
         model = self.model.language_model
         if not self.options.compile:
             return PlainSteps(model)
-        steps = CompiledSteps(model, self._layer)
+        made = GraphedSteps if self.device.type == "cuda" else CompiledSteps
+        steps = made(model, self._layer)
         steps.warm_up()
         return steps
 
