@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 OPEN = ("/healthz", "/readyz")
 """Paths that need no key."""
+PAGE = "/page/"
+"""What the paths of the memory page begin with, but for its first, ``/``."""
 
 
 class Door:
@@ -50,7 +52,8 @@ class Door:
             try:
                 async with AsyncExitStack() as inside:
                     key = await self._enter(request, state, inside)
-                    scope.setdefault("state", {})["key"] = key
+                    if key is not None:
+                        scope.setdefault("state", {})["key"] = key
                     limited = _limited(receive, state.settings.max_body_bytes)
                     await self._app(scope, limited, sending)
             except Exception as error:
@@ -65,10 +68,17 @@ class Door:
                 told = {"method": request.method, "route": route, "status": status}
                 log.info("request", extra=told | {"seconds": took})
 
-    async def _enter(self, request: Request, state: ServerState, inside: AsyncExitStack) -> Key:
-        """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``."""
+    async def _enter(
+        self, request: Request, state: ServerState, inside: AsyncExitStack
+    ) -> Key | None:
+        """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``.
+
+        None for the memory page, which knows people by a cookie and has its own guard.
+        """
         if request.url.path in OPEN:
             return DEVELOPER
+        if request.url.path == "/" or request.url.path.startswith(PAGE):
+            return None
         if int(request.headers.get("content-length") or 0) > state.settings.max_body_bytes:
             raise _too_large(state.settings.max_body_bytes)
         key = _key(request, state)

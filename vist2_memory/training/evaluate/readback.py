@@ -137,7 +137,7 @@ def _read_all(engine: TorchEngine, drawn: dict[str, list[Chunk]]) -> Iterator[Re
     columns = engine.processor.geometry.columns
     for kind, chunks in drawn.items():
         for chunk, visual in zip(chunks, engine.encode(chunks), strict=True):
-            reading = read_back(engine, visual)
+            reading = read_back(engine, chunk, visual)
             length = len(chunk.text)
             wrong = min(distance(chunk.text, reading), length)
             lines = exact_lines(chunk.text, reading, columns)
