@@ -1,7 +1,7 @@
 """Pictures of the memory page, for docs/images: a server with a week of conversation, looked at.
 
-    pip install -e '.[dev]'; apt-get install chromium   # Inter, if it is there, is the page's font
-    python docs/screenshots.py [FOLDER]
+pip install -e '.[dev]'; apt-get install chromium   # Inter, if it is there, is the page's font
+python docs/screenshots.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def server(folder: Path) -> Iterator[tuple[str, str]]:
     vist2 = [sys.executable, "-m", "vist2_memory.cli"]
     keys = ["--keys", str(folder / "keys.json")]
     rights = ["--namespace", "home", "--rights", "read,write,admin", "--json"]
-    made = subprocess.run([*vist2, "key", "create", *keys, *rights], capture_output=True, check=True)
+    made = subprocess.run(
+        [*vist2, "key", "create", *keys, *rights], capture_output=True, check=True
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:  # free now, and likely in a moment
         port = free.getsockname()[1]
     store = ["--store", f"sqlite:///{folder / 'memory.db'}", "--port", str(port)]
@@ -84,7 +86,9 @@ def fill(address: str, key: str) -> None:
             http.post(f"/v1/sessions/{session}/messages", json=body).raise_for_status()
 
         texts = [{"text": t * 3, "metadata": {"source": s}} for s, t in HANDBOOK.items()]
-        http.post("/v1/collections/handbook/documents", json={"documents": texts}).raise_for_status()
+        http.post(
+            "/v1/collections/handbook/documents", json={"documents": texts}
+        ).raise_for_status()
         for name, count in (("anna/recipes", 6), ("support-1042", 14), ("trip to Lisbon", 22)):
             add(name, said[:count])
         add("week", [{"role": "system", "content": "You are a kind and brief assistant."}, *said])
