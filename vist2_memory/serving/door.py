@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vist2_memory.serving import logs, problems
 from vist2_memory.serving.keys import Key
-from vist2_memory.serving.settings import DEVELOPER
+from vist2_memory.serving.settings import DEVELOPER, is_loopback
 from vist2_memory.serving.state import ServerState
 from vist2_memory.serving.telemetry import tell_request
 
@@ -77,6 +77,7 @@ class Door:
         """
         if request.url.path in OPEN:
             return DEVELOPER
+        _check_host(request, state)
         if request.url.path == "/" or request.url.path.startswith(PAGE):
             return None
         if int(request.headers.get("content-length") or 0) > state.settings.max_body_bytes:
@@ -84,6 +85,15 @@ class Door:
         key = _key(request, state)
         await inside.enter_async_context(state.gate.request(key))
         return key
+
+
+def _check_host(request: Request, state: ServerState) -> None:
+    """Refuse another site's name for this machine, by which its pages would read what is here."""
+    host = request.url.hostname or ""
+    if state.settings.keys is None and not is_loopback(host):
+        raise problems.Problem(
+            421, f"a server without keys is asked as localhost, not as {host[:80]}", "invalid_host"
+        )
 
 
 def _key(request: Request, state: ServerState) -> Key:
