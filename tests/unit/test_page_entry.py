@@ -143,6 +143,9 @@ async def test_without_keys_other_sites_change_nothing_either() -> None:
         browser.base_url = "http://127.0.0.1:8000"  # type: ignore[assignment]
         form, path = {"id": "s"}, "/page/session/delete"
         foreign = await browser.post(path, data=form, headers={"Origin": "http://evil.example"})
+        for address in ("/", "/v1/sessions"):  # a name of another site that leads here
+            rebound = await browser.get(address, headers={"Host": "evil.example"})
+            assert (rebound.status_code, "Stay" in rebound.text) == (421, False)
         assert (await browser.get("/")).status_code == 200
         assert foreign.status_code == 403
         own = {"Origin": "http://127.0.0.1:8000"}

@@ -94,15 +94,15 @@ def test_what_was_answered_once_more_is_not_noted_and_the_oldest_go() -> None:
     use = ChunkUse("session", "s", "", "c", 8, 1, False, True)
     many = Finished("x", "stop", Usage(), chunks=(use,) * (CHUNKS_KEPT // 2))
     for name in ("a", "b", "b", "c"):
-        answers.note(name, many, Reading())
+        answers.note(name, "t", many, Reading())
     assert [answers.of(name) is None for name in "abc"] == [True, False, False]
     noted = answers.of("c")
     assert noted is not None
     assert noted.end.text == ""
     again = Finished("x", "stop", degraded=("answered from the log",))
-    answers.note("c", again, Reading())
+    answers.note("c", "t", again, Reading())
     assert answers.of("c") == noted
     answers.forget("c")
     answers.forget("c")
-    answers.note("a", many, Reading())
+    answers.note("a", "t", many, Reading())
     assert answers.of("b") is not None

@@ -160,7 +160,11 @@ async def test_what_the_last_answer_read_is_told() -> None:
         left_out = reply.json()["vist2"]["left_out_tokens"]
         page = read(await browser.get("/page/session?id=s&page=1"))
         last = read(await browser.get("/page/session?id=s"))
+        session.ask("And when it was not asked here?")
+        later = await browser.get("/page/session?id=s")
     assert "gave no answer here" in before.text
+    assert "A newer answer" in later.text
+    assert "A newer answer" not in page.text + last.text
     facts = dict(zip(page.all("dt"), page.all("dd"), strict=True))
     told = {dt.text.strip(): dd.text for dt, dd in facts.items()}
     assert told["Left out"].startswith(f"{left_out} text tokens")

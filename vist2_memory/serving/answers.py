@@ -30,6 +30,7 @@ class Reading:
 class Answered:
     """An answer without its text. ``at``: seconds since the epoch."""
 
+    turn: str
     end: Finished
     reading: Reading
     at: float
@@ -42,12 +43,12 @@ class LastAnswers:
         self._known: OrderedDict[str, Answered] = OrderedDict()
         self._chunks = 0
 
-    def note(self, session: str, end: Finished, reading: Reading) -> None:
-        """``session`` was answered; what was given out once more changes nothing."""
+    def note(self, session: str, turn: str, end: Finished, reading: Reading) -> None:
+        """``turn`` of ``session`` was answered; what was given out once more changes nothing."""
         if FROM_THE_LOG in end.degraded:
             return
         self.forget(session)
-        self._known[session] = Answered(replace(end, text="", calls=()), reading, time.time())
+        self._known[session] = Answered(turn, replace(end, text="", calls=()), reading, time.time())
         self._chunks += len(end.chunks)
         while self._chunks > CHUNKS_KEPT and len(self._known) > 1:
             self.forget(next(iter(self._known)))

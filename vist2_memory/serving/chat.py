@@ -139,7 +139,7 @@ class _Answering:
         """See ``TOLD``."""
         self._events: AsyncGenerator[GenerationEvent, None]
         self._reply: Reply
-        self._session: str | None = None
+        self._session: tuple[str | None, str] = (None, "")
 
     async def begin(self, inside: AsyncExitStack) -> GenerationEvent:
         """The first event; the rest is closed with ``inside``."""
@@ -156,7 +156,7 @@ class _Answering:
         await inside.enter_async_context(aclosing(self._events))
         model = self._tenant.memory.engine.spec.model
         session = (None, "") if turn is None else (turn.session.id, turn.plan.turn)
-        self._session = session[0]
+        self._session = session
         self._reply = Reply(model, *session)
         said = zip(TOLD, (model, *session), strict=True)
         self.headers = {name: quote(value) for name, value in said if value}
@@ -198,10 +198,11 @@ class _Answering:
 
     def _note(self, end: Finished) -> None:
         """Keep what the answer of a session was read from, for the memory page."""
-        if self._session is not None:
+        session, turn = self._session
+        if session is not None:
             body = self._asked.body
             reading = Reading(body.selection, tuple(body.include), len(body.pins), body.budget)
-            self._tenant.answers.note(self._session, end, reading)
+            self._tenant.answers.note(session, turn, end, reading)
 
     async def _turn(self) -> ListTurn | None:
         asked = self._asked

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from vist2_memory.serving.answers import Answered
-from vist2_memory.types import ChunkUse
+from vist2_memory.types import ChunkUse, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,26 @@ class SourceRead:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """An answer, and what became of the session's own chunks by their ids."""
+    """An answer, and what became of the session's own chunks by their ids.
+
+    ``newest``: no other was logged since, as by another server.
+    """
 
     answered: Answered
+    newest: bool
     sources: tuple[SourceRead, ...]
     uses: dict[str, ChunkUse]
 
 
-def answer_view(answered: Answered, session: str) -> AnswerView:
-    """``answered``, the last answer of ``session``."""
+def answer_view(answered: Answered, session: str, messages: Sequence[Message]) -> AnswerView:
+    """``answered``, the last answer given here in ``session``, which holds ``messages``."""
+    last = next((m.turn for m in reversed(messages) if m.role == "assistant"), None)
     sources = tuple(
         _summed(kind, name, list(uses))
         for (kind, name), uses in groupby(answered.end.chunks, lambda use: (use.kind, use.name))
     )
     own = {u.chunk_id: u for u in answered.end.chunks if (u.kind, u.name) == ("session", session)}
-    return AnswerView(answered, sources, own)
+    return AnswerView(answered, last == answered.turn, sources, own)
 
 
 def _summed(kind: str, name: str, uses: Iterable[ChunkUse]) -> SourceRead:

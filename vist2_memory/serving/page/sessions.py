@@ -17,7 +17,6 @@ from fastapi.responses import RedirectResponse, Response
 from vist2_memory.memory import Session
 from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.search import Found
-from vist2_memory.memory.transcript import Transcript
 from vist2_memory.serving import sessions as api
 from vist2_memory.serving.page import chunks
 from vist2_memory.serving.page.answers import answer_view
@@ -146,16 +145,12 @@ def _view(
         "tail": tail_of(state) if shown.number == shown.of else (),
         "pinned": [message.text for message in state.messages if message.role == "system"],
         "savings": savings_of(engine, state),
-        "answer": answer_view(answered, session.id) if answered and _last(state) else None,
+        "answer": answer_view(answered, session.id, state.messages) if answered else None,
         "model": engine.spec,
         "policy": getattr(tenant.memory.selection, "__name__", ""),
         "reads_back": engine.reads_back,
         "hits": [_hit(one) for one in session.search(q, limit=FOUND)] if q.strip() else None,
     }
-
-
-def _last(state: Transcript) -> bool:
-    return any(message.role == "assistant" for message in state.messages)
 
 
 def _hit(found: Found) -> _Hit:
