@@ -119,8 +119,13 @@ def shoot(browser: Browser, address: str, key: str, folder: Path) -> None:
     for scheme in ("light", "dark"):
         page = browser.new_page(viewport=PHONE, color_scheme=scheme, device_scale_factor=2)
         sign_in(page, address, key)
-        page.goto(f"{address}/page/session?id=week")
+        page.goto(f"{address}/page/session?id=week&page=2")
         keep(page, folder / f"phone-{scheme}.png")
+        chunk = page.locator(".chunk").nth(1)
+        chunk.get_by_role("button", name="Read back").click()
+        chunk.locator(".readback").wait_for(timeout=60_000)
+        page.evaluate("document.querySelectorAll('.chunk')[1].scrollIntoView()")
+        keep(page, folder / f"phone-timeline-{scheme}.png")
         page.close()
 
 
@@ -132,10 +137,10 @@ def sign_in(page: Page, address: str, key: str) -> None:
 
 
 def keep(page: Page, path: Path) -> None:
-    """What is on the screen, in 128 colours."""
+    """What is on the screen, in 256 colours."""
     page.wait_for_load_state("networkidle")
     with Image.open(io.BytesIO(page.screenshot())) as image:
-        image.convert("RGB").quantize(128).save(path, optimize=True)
+        image.convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def main() -> None:
