@@ -246,6 +246,11 @@ class Opened(BaseChatModel):
         """``dumpd`` and ``load`` work where model and store are names, not objects."""
         return True
 
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where ``load`` finds the class: not where it lies, which may change."""
+        return ["langchain_vist2"]
+
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Keys, and a store's URL that has a password in it, are never written down."""
