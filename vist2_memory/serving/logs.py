@@ -35,6 +35,7 @@ class _WithRequest(logging.Filter):
         record.request_id = _request.get()
         if trace := trace_id():
             record.trace_id = trace
+        record.__dict__.pop("color_message", None)  # uvicorn's, for terminals
         return True
 
 
