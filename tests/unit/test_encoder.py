@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.support.engines import CountingEngine
 from tests.support.tokenizers import token_ids
@@ -71,19 +68,3 @@ def test_an_answer_that_is_held_to_nothing_takes_no_vocabulary(
     assert isinstance(end, Finished)
     with pytest.raises(AssertionError, match="without a grammar"):
         engine.check(GenerationParams(max_tokens=20, schema={"type": "object"}))
-
-
-def test_the_picture_of_a_chunk_is_its_sketch_or_none_where_it_stays_text(
-    engine: CountingEngine,
-) -> None:
-    long, short = chunk(1, 30), chunk(2, 1)
-    picture = engine.picture(long)
-    assert picture is not None
-    with Image.open(io.BytesIO(picture)) as image:
-        columns, width = engine.processor.geometry.columns, engine.processor.geometry.cell_width
-        assert image.width == 3 * columns * width
-    escaped = Chunk("x", "\U0001f600" * 3, 1)
-    assert (engine.picture(escaped) is None) == (
-        engine.cost(escaped) < engine.processor.renderer.visual_tokens(escaped.text)
-    )
-    assert engine.picture(short) is not None
