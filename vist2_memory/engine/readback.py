@@ -9,7 +9,7 @@ from vist2_memory.text.transcript import MARKS, READ
 from vist2_memory.types import Chunk, Context, Finished, GenerationParams, VisualTokens
 
 _MORE_TOKENS = 8
-"""Text tokens that a reading may have beyond those of the chunk."""
+"""Text tokens that a reading may have beyond those of the chunk, for each of its parts."""
 _MARK = re.compile(f"([{''.join(MARKS.values())}])")
 
 
@@ -22,12 +22,14 @@ def read_back(engine: Engine, chunk: Chunk, visual: VisualTokens, salt: str = ""
     trained to; another one says anything.
     """
     first, *parts = _MARK.split(chunk.text)
-    params = GenerationParams(max_tokens=visual.text_tokens + _MORE_TOKENS)
-    reading = ""
-    for mark in (*([""] if first else []), *parts[::2]):
+    marks = [*([""] if first else []), *parts[::2]]
+    reading, left = "", visual.text_tokens + _MORE_TOKENS * len(marks)
+    for mark in marks:
         reading += mark
+        params = GenerationParams(max_tokens=max(1, left))
         context = Context("", (visual,), READ + reading, cache_salt=salt)
         *_, last = engine.generate(context, params)
         assert isinstance(last, Finished)
         reading += last.text
+        left -= last.usage.new_tokens
     return reading
