@@ -38,7 +38,7 @@ class EngineOptions:
     weights: WeightType | None = None
     """What the language model's weights are rounded to, for less memory; None: not at all."""
     compile: bool = False
-    """Whether decode steps are compiled: slow to open (a minute the first time on a machine, then
+    """Whether decode steps are compiled: slow to open (minutes the first time on a machine, then
     seconds), then faster. In this process by torch, but not for batches; that needs a C++ compiler
     on a CPU, Triton on a GPU, and is refused with ``kv_dtype="fp8"``."""
     vllm: Mapping[str, Any] = field(default_factory=dict)
