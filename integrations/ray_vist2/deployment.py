@@ -57,7 +57,7 @@ def _settings(options: ReplicaOptions) -> dict[str, Any]:
     return {
         **scale,
         "max_ongoing_requests": options.concurrency + options.queue,
-        "max_queued_requests": options.waiting or -1,
+        "max_queued_requests": options.waiting,
         "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
         "request_router_config": RequestRouterConfig(request_router_class=AFFINITY),
         "graceful_shutdown_timeout_s": options.drain,

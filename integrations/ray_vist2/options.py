@@ -53,7 +53,7 @@ class ReplicaOptions(BaseModel):
     """Answers that a replica generates at once."""
     queue: int = Field(8, ge=0)
     """Requests beyond them that a replica takes; then they go to another."""
-    waiting: int = Field(256, ge=0)
+    waiting: int = Field(256, ge=1)
     """Requests that wait in front of all replicas, at each proxy; more are told 429."""
     drain: float = Field(30.0, ge=0)
     """Seconds that answers in progress are given when a replica is to end."""
