@@ -52,10 +52,13 @@ def _settings(options: ReplicaOptions) -> dict[str, Any]:
                 min_replicas=options.replicas,
                 max_replicas=options.max_replicas,
                 target_ongoing_requests=options.target or options.concurrency,
+                upscale_delay_s=options.up_after,
+                downscale_delay_s=options.down_after,
             )
         }
     return {
         **scale,
+        "max_surge_percent": options.surge,
         "max_ongoing_requests": options.concurrency + options.queue,
         "max_queued_requests": options.waiting,
         "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),

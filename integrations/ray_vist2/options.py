@@ -49,6 +49,13 @@ class ReplicaOptions(BaseModel):
     """Up to how many replicas are started while requests wait; None: never more."""
     target: float | None = Field(None, gt=0)
     """Requests in progress for each replica that are aimed at; None: ``concurrency``."""
+    up_after: float = Field(30.0, ge=0)
+    """Seconds of more requests than that until a replica is added."""
+    down_after: float = Field(600.0, ge=0)
+    """Seconds of fewer until one is taken away."""
+    surge: int = Field(0, ge=0, le=100)
+    """Replicas that are started beyond their number when all are replaced, in percent; with 0 an
+    old one ends before its successor begins, and of a single one requests wait for that long."""
     concurrency: int = Field(8, ge=1)
     """Answers that a replica generates at once."""
     queue: int = Field(8, ge=0)

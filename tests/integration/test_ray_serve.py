@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from ray import serve
 
 from ray_vist2 import ReplicaOptions
+from tests.support.ray_clients import (
+    ask,
+    asking,
+    expected,
+    favourites,
+    logged,
+    said,
+    sessions_of,
+    text_of,
+)
 from tests.support.ray_cluster import RayCluster, client
-from vist2_memory import GenerationParams, VisualMemory
+from vist2_memory import VisualMemory
 from vist2_memory.serving.keys import new_key
+from vist2_memory.store import InMemoryStore
 
 pytest_plugins = ("tests.support.fixtures", "tests.support.ray_fixtures")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 APP = "shared"
 QUESTIONS = [f"Question {number}: what is my cat called?" for number in range(6)]
-TOKENS = 20
 RIGHTS = ("read", "write", "admin")
 
 
@@ -47,83 +57,30 @@ def http(
         yield found
 
 
-@pytest.fixture(autouse=True)
-def _both_are_there(ray_cluster: RayCluster, http: httpx.Client) -> None:
-    """Also after another test has killed one."""
+@pytest.fixture
+def both(ray_cluster: RayCluster, http: httpx.Client) -> httpx.Client:
+    """The client, when both replicas are there, also after another test has killed one."""
     ray_cluster.wait_for(lambda: len(favourites(http, limit=40)) == 2)
+    return http
 
 
-def favourites(http: httpx.Client, limit: int = 400) -> dict[str, str]:
-    """By replica, what in the header has it chosen; of the living ones."""
-    found: dict[str, str] = {}
-    for number in range(limit):
-        reply = http.get("/healthz", headers={"X-Session-Id": f"s{number}"})
-        found.setdefault(reply.headers["x-replica"], f"s{number}")
-        if len(found) == 2:
-            break
-    return found
-
-
-def sessions_of(http: httpx.Client, replica: str, how_many: int) -> list[str]:
-    """Names of new sessions that have this replica chosen."""
-    found: list[str] = []
-    for number in count():
-        name = f"f{number}"
-        reply = http.get("/healthz", headers={"X-Session-Id": name})
-        if reply.headers["x-replica"] == replica:
-            found.append(name)
-        if len(found) == how_many:
-            return found
-
-
-def ask(http: httpx.Client, question: str, session: str, **headers: str) -> httpx.Response:
-    reply = http.post(
-        "/v1/chat/completions", json=asking(question, session_id=session), headers=headers
-    )
-    assert reply.status_code == 200, reply.text
-    return reply
-
-
-def asking(question: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": question}], "max_tokens": TOKENS, **more}
-
-
-def said(reply: httpx.Response) -> str:
-    content: str = reply.json()["choices"][0]["message"]["content"]
-    return content
-
-
-def expected(checkpoint: Path, questions: list[str], **params: Any) -> list[tuple[str, str]]:
-    """The log that one process without a server makes."""
-    greedy = GenerationParams(max_tokens=TOKENS, temperature=0.0, **params)
-    with VisualMemory.open("memory://", model=checkpoint) as memory:
-        session = memory.session("s")
-        for question in questions:
-            session.ask(question, params=greedy)
-        return logged(session)
-
-
-def logged(session: Any) -> list[tuple[str, str]]:
-    return [(message.role, message.text) for message in session.messages()]
-
-
-def test_a_session_stays_with_one_replica_and_sessions_are_spread(http: httpx.Client) -> None:
+def test_a_session_stays_with_one_replica_and_sessions_are_spread(both: httpx.Client) -> None:
     by_session = {}
     for session in (f"stays-{number}" for number in range(12)):
-        replies = [ask(http, q, session, **{"X-Session-Id": session}) for q in QUESTIONS[:3]]
+        replies = [ask(both, q, session, **{"X-Session-Id": session}) for q in QUESTIONS[:3]]
         [by_session[session]] = {reply.headers["x-replica"] for reply in replies}
     assert len(set(by_session.values())) == 2
 
 
 def test_two_replicas_in_turn_answer_as_one_process_does(
-    http: httpx.Client, redis_url: str, checkpoint: Path
+    both: httpx.Client, redis_url: str, checkpoint: Path
 ) -> None:
     """The router reads the header in either spelling, the application one of them."""
-    by_replica = favourites(http)
+    by_replica = favourites(both)
     used = []
     for number, question in enumerate(QUESTIONS):
         wanted = list(by_replica.values())[number % 2]
-        reply = ask(http, question, "in-turn", X_Session_Id=wanted)
+        reply = ask(both, question, "in-turn", X_Session_Id=wanted)
         used.append(reply.headers["x-replica"])
     assert used == list(by_replica) * 3
     with VisualMemory.open(redis_url, namespace="acme", model=checkpoint) as memory:
@@ -143,14 +100,14 @@ def test_keys_and_limits_are_the_servers(
 
 
 def test_nothing_is_lost_when_a_replica_is_killed_in_the_middle_of_streams(
-    ray_cluster: RayCluster, http: httpx.Client, redis_url: str, checkpoint: Path
+    ray_cluster: RayCluster, both: httpx.Client, redis_url: str, checkpoint: Path
 ) -> None:
     """One of two clients names its request, so that it can be sent again even once answered."""
-    broken, other = favourites(http)
-    sessions = sessions_of(http, broken, 2)
+    broken, other = favourites(both)
+    sessions = sessions_of(both, broken, 2)
     named: list[dict[str, str]] = [{"Idempotency-Key": "turn-2"}, {}]
     for session in sessions:
-        ask(http, QUESTIONS[0], session, **{"X-Session-Id": session})
+        ask(both, QUESTIONS[0], session, **{"X-Session-Id": session})
     long = asking(QUESTIONS[1], max_tokens=1500, stream=True)
     with VisualMemory.open(redis_url, namespace="acme", model=checkpoint) as memory:
         with ExitStack() as streams:
@@ -158,33 +115,87 @@ def test_nothing_is_lost_when_a_replica_is_killed_in_the_middle_of_streams(
             for session, name in zip(sessions, named, strict=True):
                 headers = {"X-Session-Id": session, **name}
                 reply = streams.enter_context(
-                    http.stream("POST", "/v1/chat/completions", json=long, headers=headers)
+                    both.stream("POST", "/v1/chat/completions", json=long, headers=headers)
                 )
                 assert reply.headers["x-replica"] == broken
                 lines.append(reply.iter_lines())
                 assert next(lines[-1]).startswith("data: {")
             ray_cluster.kill_replica(APP, broken)
             for rest in lines:
-                assert "data: [DONE]" not in rest_of(rest)
+                with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
+                    list(rest)
         for session in sessions:
             *_, last = logged(memory.session(session))
             assert last == ("user", QUESTIONS[1])
         for session, name in zip(sessions, named, strict=True):
             headers = {"X-Session-Id": session, **name}
-            again = ask(http, QUESTIONS[1], session, **headers)
+            again = ask(both, QUESTIONS[1], session, **headers)
             assert again.headers["x-replica"] == other
             if name:
-                assert said(ask(http, QUESTIONS[1], session, **headers)) == said(again)
-            ask(http, QUESTIONS[2], session, **{"X-Session-Id": session})
+                assert said(ask(both, QUESTIONS[1], session, **headers)) == said(again)
+            ask(both, QUESTIONS[2], session, **{"X-Session-Id": session})
             assert logged(memory.session(session)) == expected(checkpoint, QUESTIONS[:3])
 
 
-def rest_of(lines: Iterator[str]) -> list[str]:
-    """What still comes of a stream, which may break off."""
-    found = []
+def test_a_new_model_takes_over_and_encodes_sessions_again(
+    ray_cluster: RayCluster,
+    keys: tuple[str, str],
+    redis_url: str,
+    checkpoint: Path,
+    other_checkpoint: Path,
+) -> None:
+    """The old replica ends its stream first; who asks meanwhile waits for the new one."""
+    app, log = "upgrade", InMemoryStore()
+    options = ReplicaOptions(store=redis_url, model=str(checkpoint), drain=60)
+    ray_cluster.deploy(app, options)
+    with client(ray_cluster, app, keys[0]) as http:
+        old = ask(http, QUESTIONS[0], "upgraded")
+        long = asking(QUESTIONS[1], session_id="upgraded", max_tokens=1500, stream=True)
+        with http.stream("POST", "/v1/chat/completions", json=long) as reply:
+            lines = reply.iter_lines()
+            begun = [next(lines)]
+            newer = options.model_copy(update={"model": str(other_checkpoint)})
+            ray_cluster.deploy(app, newer, wait=False)
+            whole = begun + list(lines)
+        assert "data: [DONE]" in whole
+        new = [ask(http, question, "upgraded") for question in QUESTIONS[2:4]]
+    serve.delete(app)
+    assert {reply.headers["x-replica"] for reply in new} == {new[0].headers["x-replica"]}
+    assert new[0].headers["x-replica"] != old.headers["x-replica"]
+    read = [reply.json()["vist2"]["usage"] for reply in new]
+    again = [usage["visual_tokens"] - usage["cached_visual_tokens"] for usage in read]
+    assert again[0] > read[0]["visual_tokens"] * 0.9  # all but the question, which came with it
+    assert again[1] == 0
+    expected(checkpoint, QUESTIONS[:1], log)
+    expected(checkpoint, QUESTIONS[1:2], log, max_tokens=1500)
+    with VisualMemory.open(redis_url, namespace="acme", model=checkpoint) as memory:
+        found = logged(memory.session("upgraded"))
+    assert found == expected(other_checkpoint, QUESTIONS[2:4], log)
+    assert text_of(whole) == found[3][1]
+
+
+def test_a_replica_is_added_while_requests_wait(
+    ray_cluster: RayCluster, keys: tuple[str, str], redis_url: str, checkpoint: Path
+) -> None:
+    app, enough = "scaled", threading.Event()
+    options = ReplicaOptions(
+        store=redis_url, model=str(checkpoint), max_replicas=2, target=1, up_after=0.5
+    )
+    ray_cluster.deploy(app, options)
+    assert ray_cluster.running(app) == 1
+
+    def keep_asking(session: str) -> None:
+        with client(ray_cluster, app, keys[0]) as http:
+            while not enough.is_set():
+                ask(http, QUESTIONS[0], session)
+
+    asking_them = [threading.Thread(target=keep_asking, args=(f"busy-{n}",)) for n in range(4)]
+    for thread in asking_them:
+        thread.start()
     try:
-        for line in lines:
-            found.append(line)
-    except httpx.TransportError:
-        pass
-    return found
+        ray_cluster.wait_for(lambda: ray_cluster.running(app) == 2)
+    finally:
+        enough.set()
+        for thread in asking_them:
+            thread.join()
+        serve.delete(app)

@@ -97,6 +97,8 @@ def cluster() -> Iterator[RayCluster]:
         "PYTHONPATH": os.pathsep.join(filter(None, [PATHS, os.environ.get("PYTHONPATH")])),
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
         "VIST2_OUTBOX": str(folder / "outbox.db"),
     }
     with pytest.MonkeyPatch.context() as patch:
