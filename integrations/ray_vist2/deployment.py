@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from ray import serve
-from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
 from ray_vist2.options import ReplicaOptions
@@ -52,6 +52,7 @@ def _settings(options: ReplicaOptions) -> dict[str, Any]:
                 min_replicas=options.replicas,
                 max_replicas=options.max_replicas,
                 target_ongoing_requests=options.target or options.concurrency,
+                look_back_period_s=max(1.0, options.up_after),
                 upscale_delay_s=options.up_after,
                 downscale_delay_s=options.down_after,
             )
@@ -62,7 +63,7 @@ def _settings(options: ReplicaOptions) -> dict[str, Any]:
         "max_ongoing_requests": options.concurrency + options.queue,
         "max_queued_requests": options.waiting,
         "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
-        "request_router_config": RequestRouterConfig(request_router_class=AFFINITY),
+        "request_router_config": {"request_router_class": AFFINITY},
         "graceful_shutdown_timeout_s": options.drain,
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": _HEALTH_PERIOD_S,

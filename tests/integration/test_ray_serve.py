@@ -189,11 +189,11 @@ def test_a_replica_is_added_while_requests_wait(
             while not enough.is_set():
                 ask(http, QUESTIONS[0], session)
 
-    asking_them = [threading.Thread(target=keep_asking, args=(f"busy-{n}",)) for n in range(4)]
+    asking_them = [threading.Thread(target=keep_asking, args=(f"busy-{n}",)) for n in range(2)]
     for thread in asking_them:
         thread.start()
     try:
-        ray_cluster.wait_for(lambda: ray_cluster.running(app) == 2)
+        ray_cluster.wait_for(lambda: ray_cluster.running(app) == 2, seconds=120)
     finally:
         enough.set()
         for thread in asking_them:
