@@ -7,6 +7,11 @@ threads are pinned to one core. They are loaded in turns by a process of its own
 sessions that stream answers, four turns each. The proxy, the store, Ray itself and the load tool
 run wherever there is room, and their processor time is measured apart: on a machine with as many
 cores as replicas they take from the replicas, which ``bound`` in the result reckons.
+
+    python benchmarks/replicas.py affinity --store redis://127.0.0.1:6379/0 [--tokens 3500]
+
+What it gains that a session stays with its replica: of sessions of so many text tokens, the second
+turn, at the replica of the first one or at another, in turns.
 """
 
 from __future__ import annotations
@@ -48,6 +53,12 @@ def main() -> None:
     whole.add_argument("--sessions", type=int, default=16, help="that stream at once")
     whole.add_argument("--out", type=Path, default=RESULT)
     whole.set_defaults(command=measure)
+    stays = commands.add_parser("affinity", help="write benchmarks/results/affinity.json")
+    stays.add_argument("--store", required=True, help="a Redis that nobody else uses")
+    stays.add_argument("--tokens", type=int, default=3500, help="of the history, about")
+    stays.add_argument("--turns", type=int, default=12, help="sessions of each kind")
+    stays.add_argument("--out", type=Path, default=RESULT.with_name("affinity.json"))
+    stays.set_defaults(command=affinity)
     part = commands.add_parser("load", help="the load alone, which `run` starts")
     part.add_argument("--url", required=True)
     part.add_argument("--seconds", type=float, required=True)
@@ -133,7 +144,7 @@ def measure(given: argparse.Namespace) -> None:
     cores = sorted(os.sched_getaffinity(0))[: max(APPS.values())]
     if len(cores) < max(APPS.values()):
         sys.exit(f"two replicas need two cores; this machine has {len(cores)}")
-    with _served(given.store) as url:
+    with _served(given.store, APPS) as url:
         for app in APPS:
             _pin(app, cores)
             _load(f"{url}/{app}/", 5, given.sessions)  # all that is made once is made now
@@ -147,9 +158,61 @@ def measure(given: argparse.Namespace) -> None:
     print(json.dumps({key: result[key] for key in ("ratio", "bound", "cpu_s_per_answer")}))
 
 
+def affinity(given: argparse.Namespace) -> None:
+    """Time first tokens of a session that stays and of one that moves, and write them."""
+    kinds: dict[str, list[dict[str, Any]]] = {"stays": [], "moves": []}
+    with _served(given.store, {"two": 2}) as url, httpx.Client(timeout=120) as client:
+        favourite: dict[str, str] = {}
+        while len(favourite) < 2:
+            name = f"s{time.monotonic_ns()}"
+            reply = client.get(f"{url}/two/healthz", headers={"X-Session-Id": name})
+            favourite.setdefault(reply.headers["x-replica"], name)
+        first, second = favourite.values()
+        told = {"role": "user", "content": " ".join([TOLD] * (given.tokens // 20))}
+        for number in range(given.turns):
+            for kind in sorted(kinds, reverse=bool(number % 2)):
+                session = f"{kind}-{os.getpid()}-{number}"
+                where = f"{url}/two/v1/sessions/{session}/messages"
+                client.post(where, json={"messages": [told]}).raise_for_status()
+                _turn(client, f"{url}/two/", session, first)
+                at = first if kind == "stays" else second
+                kinds[kind].append(_turn(client, f"{url}/two/", session, at))
+    medians = {
+        kind: statistics.median(one["first_token_s"] for one in found)
+        for kind, found in kinds.items()
+    }
+    result = {
+        "ratio": round(medians["moves"] / medians["stays"], 2),
+        "first_token_s": {kind: round(seconds, 4) for kind, seconds in medians.items()},
+        "tokens": given.tokens,
+        "model": "vist2-tiny",
+        "turns": kinds,
+    }
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({key: result[key] for key in ("ratio", "first_token_s")}))
+
+
+def _turn(client: httpx.Client, url: str, session: str, at: str) -> dict[str, Any]:
+    """A short answer at the replica that the header has chosen, in the router's spelling alone."""
+    body = {
+        "messages": [{"role": "user", "content": "What is she called?"}],
+        "session_id": session,
+        "max_tokens": 8,
+    }
+    reply = client.post(f"{url}v1/chat/completions", json=body, headers={"X_Session_Id": at})
+    reply.raise_for_status()
+    said = reply.json()["vist2"]
+    return {
+        "replica": reply.headers["x-replica"],
+        "first_token_s": said["timing"]["first_token_s"],
+        "visual_tokens": said["usage"]["visual_tokens"],
+        "reused_tokens": said["usage"]["reused_tokens"],
+    }
+
+
 @contextmanager
-def _served(store: str) -> Iterator[str]:
-    """Both applications on a port of this machine."""
+def _served(store: str, apps: dict[str, int]) -> Iterator[str]:
+    """The applications, of so many replicas each, on a port of this machine."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     paths = [str(ROOT), str(ROOT / "integrations"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -171,7 +234,7 @@ def _served(store: str) -> Iterator[str]:
         )
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         try:
-            for app, replicas in APPS.items():
+            for app, replicas in apps.items():
                 options = ReplicaOptions(store=store, replicas=replicas)
                 serve.run(build_app(options), name=app, route_prefix=f"/{app}")
             yield f"http://127.0.0.1:{port}"
