@@ -168,11 +168,13 @@ def affinity(given: argparse.Namespace) -> None:
             reply = client.get(f"{url}/two/healthz", headers={"X-Session-Id": name})
             favourite.setdefault(reply.headers["x-replica"], name)
         first, second = favourite.values()
-        told = {"role": "user", "content": " ".join([TOLD] * (given.tokens // 20))}
         for number in range(given.turns):
             for kind in sorted(kinds, reverse=bool(number % 2)):
                 session = f"{kind}-{os.getpid()}-{number}"
                 where = f"{url}/two/v1/sessions/{session}/messages"
+                # Texts of their own, as what is read of one text serves all sessions that have it.
+                text = " ".join([f"{session}: {TOLD}"] * (given.tokens // 30))
+                told = {"role": "user", "content": text}
                 client.post(where, json={"messages": [told]}).raise_for_status()
                 _turn(client, f"{url}/two/", session, first)
                 at = first if kind == "stays" else second

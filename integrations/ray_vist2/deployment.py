@@ -5,8 +5,7 @@ header ``X-Session-Id``. That is for speed alone. The store is the truth, so any
 session rightly, and a full or dead one is passed over.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: `serve run` reads the type of build_app's argument.
 import logging
 import os
 from typing import Any

@@ -16,8 +16,10 @@ import httpx
 import numpy as np
 import pytest
 from ray import serve
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from starlette.types import Receive, Scope, Send
 
+import ray_vist2
 from ray_vist2.deployment import build_app
 from ray_vist2.encoding import Encoder, Target
 from ray_vist2.options import ReplicaOptions
@@ -114,6 +116,13 @@ def test_the_application_is_set_up_as_asked(caplog: pytest.LogCaptureFixture) ->
     fixed = build_app(options.model_copy(update={"max_replicas": None}))._bound_deployment
     assert fixed._deployment_config.autoscaling_config is None
     assert fixed.num_replicas == 2
+
+
+def test_serve_run_gives_the_application_its_arguments() -> None:
+    """As ``serve run ray_vist2:build_app store=... replicas=3`` does."""
+    told = {"store": "redis://h", "replicas": "3"}
+    made = call_user_app_builder_with_args_if_necessary(ray_vist2.build_app, told)
+    assert made._bound_deployment.num_replicas == 3
 
 
 def test_a_document_that_cannot_be_encoded_is_told_and_its_neighbours_are_not(
