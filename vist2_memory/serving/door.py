@@ -14,6 +14,7 @@ from vist2_memory.serving import logs, problems
 from vist2_memory.serving.keys import Key
 from vist2_memory.serving.settings import DEVELOPER
 from vist2_memory.serving.state import ServerState
+from vist2_memory.serving.telemetry import tell_request
 
 log = logging.getLogger(__name__)
 
@@ -45,22 +46,24 @@ class Door:
                 message["headers"] = [*message["headers"], (b"x-request-id", id.encode())]
             await send(message)
 
-        try:
-            async with AsyncExitStack() as inside:
-                key = await self._enter(request, state, inside)
-                scope.setdefault("state", {})["key"] = key
-                limited = _limited(receive, state.settings.max_body_bytes)
-                await self._app(scope, limited, sending)
-        except Exception as error:
-            response = problems.answer(error)
-            if not status:
-                await response(scope, receive, sending)
-        finally:
-            took = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "(none)")
-            state.metrics.request(request.method, route, status, took)
-            told = {"method": request.method, "route": route, "status": status, "seconds": took}
-            log.info("request", extra=told)
+        with state.telemetry.request(request, id) as span:
+            try:
+                async with AsyncExitStack() as inside:
+                    key = await self._enter(request, state, inside)
+                    scope.setdefault("state", {})["key"] = key
+                    limited = _limited(receive, state.settings.max_body_bytes)
+                    await self._app(scope, limited, sending)
+            except Exception as error:
+                response = problems.answer(error)
+                if not status:
+                    await response(scope, receive, sending)
+            finally:
+                took = time.perf_counter() - began
+                route = getattr(scope.get("route"), "path", "(none)")
+                state.metrics.request(request.method, route, status, took)
+                tell_request(span, request.method, route, status)
+                told = {"method": request.method, "route": route, "status": status}
+                log.info("request", extra=told | {"seconds": took})
 
     async def _enter(self, request: Request, state: ServerState, inside: AsyncExitStack) -> Key:
         """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``."""

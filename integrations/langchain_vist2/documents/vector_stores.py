@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from langchain_vist2.catalogue import Catalogue
-from langchain_vist2.ranking import Ranking
+from langchain_vist2.documents.catalogue import Catalogue
+from langchain_vist2.documents.ranking import Ranking
 
 AT_ONCE = 256
 """Passages that are given to a vector store in one call."""

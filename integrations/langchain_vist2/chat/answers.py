@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
-from langchain_vist2.opened import Opened
-from langchain_vist2.options import Asked
+from langchain_vist2.chat.opened import Opened
+from langchain_vist2.chat.options import Asked
 from vist2_memory import Collection
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory.continuation import check_end

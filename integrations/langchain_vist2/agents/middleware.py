@@ -28,19 +28,19 @@ except ImportError as error:  # pragma: no cover
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages.utils import count_tokens_approximately
 
-from langchain_vist2.attempts import Attempts
-from langchain_vist2.chat_model import ChatVIST2
+from langchain_vist2.agents.attempts import Attempts
+from langchain_vist2.agents.following import sessions_of
+from langchain_vist2.agents.memory_readers import ByMemory, ByPages, ByTensors
+from langchain_vist2.agents.mirrored import mark
+from langchain_vist2.agents.readers import ByText, Reader
+from langchain_vist2.agents.requests import Call
+from langchain_vist2.agents.results import Results, collection_of
+from langchain_vist2.agents.settings import Settings, TokenCounter
+from langchain_vist2.agents.splitting import Size
+from langchain_vist2.agents.tools import expand_memory_tool
+from langchain_vist2.chat.model import ChatVIST2
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
-from langchain_vist2.following import sessions_of
-from langchain_vist2.memory_readers import ByMemory, ByPages, ByTensors
 from langchain_vist2.messages import Media
-from langchain_vist2.mirrored import mark
-from langchain_vist2.readers import ByText, Reader
-from langchain_vist2.requests import Call
-from langchain_vist2.results import Results, collection_of
-from langchain_vist2.settings import Settings, TokenCounter
-from langchain_vist2.splitting import Size
-from langchain_vist2.tools import expand_memory_tool
 from vist2_memory.errors import CodecError, EncodingError, StoreError
 from vist2_memory.memory import Session, VisualMemory
 from vist2_memory.store.base import Deleted

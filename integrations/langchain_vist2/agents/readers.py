@@ -13,10 +13,8 @@ from typing import Any
 from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vist2.errors import ContextOverflowError
-from langchain_vist2.mirrored import as_message, digest
-from langchain_vist2.reference import VisualContext
-from langchain_vist2.requests import (
+from langchain_vist2.agents.mirrored import as_message, digest
+from langchain_vist2.agents.requests import (
     Call,
     count,
     estimated,
@@ -25,10 +23,12 @@ from langchain_vist2.requests import (
     profile_limit,
     with_context,
 )
-from langchain_vist2.settings import in_tokens
-from langchain_vist2.splitting import recent
-from langchain_vist2.stubs import EXPAND, LEFT_OUT
-from langchain_vist2.windows import Window, windows
+from langchain_vist2.agents.settings import in_tokens
+from langchain_vist2.agents.splitting import recent
+from langchain_vist2.agents.stubs import EXPAND, LEFT_OUT
+from langchain_vist2.agents.windows import Window, windows
+from langchain_vist2.errors import ContextOverflowError
+from langchain_vist2.reference import VisualContext
 from vist2_memory.memory import Session
 
 

@@ -12,8 +12,8 @@ from langchain.tools import ToolRuntime, tool
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
 
-from langchain_vist2.mirrored import as_message
-from langchain_vist2.stubs import EXPAND, name_of
+from langchain_vist2.agents.mirrored import as_message
+from langchain_vist2.agents.stubs import EXPAND, name_of
 from vist2_memory.memory.search import Found, find
 from vist2_memory.types import Message
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from langchain_vist2.following import session_name
-from langchain_vist2.mirrored import as_message
-from langchain_vist2.stubs import documents
+from langchain_vist2.agents.following import session_name
+from langchain_vist2.agents.mirrored import as_message
+from langchain_vist2.agents.stubs import documents
 from vist2_memory.memory import Collection, Document, VisualMemory
 
 _SHELVES = 64

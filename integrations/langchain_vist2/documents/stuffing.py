@@ -14,13 +14,13 @@ from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messag
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda
 
-from langchain_vist2.catalogue import Catalogue, cited, id_of, own_metadata
+from langchain_vist2.documents.catalogue import Catalogue, cited, id_of, own_metadata
 from vist2_memory import Collection, Passage
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.selection import Candidate, Policy, by_score, choose, find_policy
 
 if TYPE_CHECKING:
-    from langchain_vist2.documents import VisualDocuments
+    from langchain_vist2.documents.visual_documents import VisualDocuments
 
 
 @dataclass(frozen=True, slots=True)

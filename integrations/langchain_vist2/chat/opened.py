@@ -12,8 +12,8 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
+from langchain_vist2.chat.profiles import profile_of
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
-from langchain_vist2.profiles import profile_of
 from vist2_memory import VisualMemory
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.catalog import DEFAULT_MODEL, find_model
@@ -245,6 +245,11 @@ class Opened(BaseChatModel):
     def is_lc_serializable(cls) -> bool:
         """``dumpd`` and ``load`` work where model and store are names, not objects."""
         return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where ``load`` finds the class: not where it lies, which may change."""
+        return ["langchain_vist2"]
 
     @property
     def lc_secrets(self) -> dict[str, str]:

@@ -18,9 +18,9 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
 
-from langchain_vist2.catalogue import ID, Catalogue, id_of, own_metadata
-from langchain_vist2.retriever import VisualRetriever
-from langchain_vist2.stuffing import Stuffed, stuff, stuffing
+from langchain_vist2.documents.catalogue import ID, Catalogue, id_of, own_metadata
+from langchain_vist2.documents.retriever import VisualRetriever
+from langchain_vist2.documents.stuffing import Stuffed, stuff, stuffing
 from vist2_memory import Collection, VisualMemory
 from vist2_memory import Document as StoredDocument
 from vist2_memory.errors import InvalidInputError

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from langchain_vist2.chat.tooling import as_openai, schema_asked_for
 from langchain_vist2.errors import InvalidInputError
 from langchain_vist2.reference import VisualContext
-from langchain_vist2.tooling import as_openai, schema_asked_for
 from vist2_memory import Collection, GenerationParams
 from vist2_memory.memory.conversing import OnConflict
 from vist2_memory.memory.openai_form import choice_of, tool_of

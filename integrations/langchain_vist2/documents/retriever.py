@@ -15,12 +15,12 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 from pydantic import Field, PrivateAttr, model_validator
 
-from langchain_vist2.catalogue import Catalogue
-from langchain_vist2.ranking import ByEmbeddings, ByWords, Fused, Ranker, Ranking
-from langchain_vist2.vector_stores import ByVectorStore
+from langchain_vist2.documents.catalogue import Catalogue
+from langchain_vist2.documents.ranking import ByEmbeddings, ByWords, Fused, Ranker, Ranking
+from langchain_vist2.documents.vector_stores import ByVectorStore
 
 if TYPE_CHECKING:
-    from langchain_vist2.documents import VisualDocuments
+    from langchain_vist2.documents.visual_documents import VisualDocuments
 
 
 class VisualRetriever(BaseRetriever):

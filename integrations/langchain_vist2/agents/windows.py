@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
-from langchain_vist2.mirrored import as_message
-from langchain_vist2.splitting import groups, newest_question, sendable
-from langchain_vist2.stubs import shortened, stub, with_text
+from langchain_vist2.agents.mirrored import as_message
+from langchain_vist2.agents.splitting import groups, newest_question, sendable
+from langchain_vist2.agents.stubs import shortened, stub, with_text
 
 SHORTEST = 200
 """Characters of the newest question that are sent in any case."""

@@ -10,12 +10,10 @@ from typing import Any
 from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import BaseMessage
 
-from langchain_vist2.errors import InvalidMessageError
-from langchain_vist2.following import follow
-from langchain_vist2.mirrored import Mark, as_message, digest, unread
-from langchain_vist2.readers import Reader
-from langchain_vist2.reference import VisualContext
-from langchain_vist2.requests import (
+from langchain_vist2.agents.following import follow
+from langchain_vist2.agents.mirrored import Mark, as_message, digest, unread
+from langchain_vist2.agents.readers import Reader
+from langchain_vist2.agents.requests import (
     Call,
     count,
     estimated,
@@ -26,10 +24,12 @@ from langchain_vist2.requests import (
     tools_of,
     with_context,
 )
-from langchain_vist2.results import Results
-from langchain_vist2.stubs import IN_MEMORY, stub
-from langchain_vist2.visual_history import to_messages
-from langchain_vist2.windows import Budget, Window
+from langchain_vist2.agents.results import Results
+from langchain_vist2.agents.stubs import IN_MEMORY, stub
+from langchain_vist2.agents.windows import Budget, Window
+from langchain_vist2.errors import InvalidMessageError
+from langchain_vist2.history.visual_history import to_messages
+from langchain_vist2.reference import VisualContext
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory import Collection, Session, VisualMemory
 from vist2_memory.memory.delivery import VERBATIM_TOKENS, Room

@@ -11,10 +11,10 @@ from langchain.agents.middleware.types import ModelRequest
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import BaseMessage, SystemMessage
 
-from langchain_vist2.mirrored import Mark, as_message
+from langchain_vist2.agents.mirrored import Mark, as_message
+from langchain_vist2.agents.settings import Settings
+from langchain_vist2.chat.tooling import as_openai
 from langchain_vist2.reference import OPTION, VisualContext
-from langchain_vist2.settings import Settings
-from langchain_vist2.tooling import as_openai
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory.openai_form import tool_of
 from vist2_memory.text.transcript import written

@@ -10,8 +10,8 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import unquote
 
+from langchain_vist2.chat.options import Asked
 from langchain_vist2.errors import InvalidInputError
-from langchain_vist2.options import Asked
 from vist2_memory.engine.remote.client import Client
 from vist2_memory.engine.remote.wire import lines
 from vist2_memory.errors import EngineUnavailableError

@@ -20,16 +20,16 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import Field, field_validator, model_validator
 
-from langchain_vist2.answers import Answer
+from langchain_vist2.chat.answers import Answer
+from langchain_vist2.chat.opened import Opened
+from langchain_vist2.chat.options import PARAMS, SETTINGS, Asked, Shown, asked
+from langchain_vist2.chat.replies import Reply
+from langchain_vist2.chat.served import ServedAnswer
+from langchain_vist2.chat.spans import Parent, Traced, async_observer_of, observer_of
+from langchain_vist2.chat.structured import Method, structured
+from langchain_vist2.chat.tooling import Schema, ToolLike, as_openai
 from langchain_vist2.errors import InvalidInputError, told_as_langchains
 from langchain_vist2.messages import to_entries
-from langchain_vist2.opened import Opened
-from langchain_vist2.options import PARAMS, SETTINGS, Asked, Shown, asked
-from langchain_vist2.replies import Reply
-from langchain_vist2.served import ServedAnswer
-from langchain_vist2.spans import Parent, Traced, async_observer_of, observer_of
-from langchain_vist2.structured import Method, structured
-from langchain_vist2.tooling import Schema, ToolLike, as_openai
 from vist2_memory import __version__
 from vist2_memory.engine.base import Engine
 from vist2_memory.memory.conversing import OnConflict
@@ -247,9 +247,10 @@ class ChatVIST2(Traced, Opened):
         """This model with answers of the form ``schema``, parsed.
 
         ``schema``: a pydantic class (answers are instances of it), a TypedDict, a JSON schema or a
-        tool (answers are dicts). ``method``: see ``langchain_vist2.structured``. ``include_raw``: a
-        dict of the message (``raw``), what it holds (``parsed``), and the ``parsing_error`` if
-        there is one, which is raised else. ``strict`` changes nothing: answers always match.
+        tool (answers are dicts). ``method``: see ``langchain_vist2.chat.structured``.
+        ``include_raw``: a dict of the message (``raw``), what it holds (``parsed``), and the
+        ``parsing_error`` if there is one, which is raised else. ``strict`` changes nothing:
+        answers always match.
         ``tools`` may be called instead of answering. Raises ``InvalidInputError`` for a schema or
         a method that is none.
         """

@@ -9,9 +9,9 @@ from typing import TypeAlias
 from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
+from langchain_vist2.agents.splitting import Size
 from langchain_vist2.errors import InvalidInputError
 from langchain_vist2.messages import Media
-from langchain_vist2.splitting import Size
 
 TokenCounter: TypeAlias = Callable[[Sequence[BaseMessage]], int]
 

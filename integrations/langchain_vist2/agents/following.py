@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
-from langchain_vist2.mirrored import Mark, digest, held_mark, mirroring
+from langchain_vist2.agents.mirrored import Mark, digest, held_mark, mirroring
 from vist2_memory.errors import ConflictError, InvalidInputError
 from vist2_memory.memory import Session, VisualMemory
 from vist2_memory.types import Message

@@ -12,8 +12,8 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage
 
-from langchain_vist2.readers import Reader
-from langchain_vist2.requests import Call
+from langchain_vist2.agents.readers import Reader
+from langchain_vist2.agents.requests import Call
 from vist2_memory.errors import (
     CodecError,
     EncodingError,

@@ -32,8 +32,8 @@ from langchain_core.runnables import (
 )
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from langchain_vist2.chat.tooling import Schema, ToolLike, as_openai, schema_of
 from langchain_vist2.errors import InvalidInputError
-from langchain_vist2.tooling import Schema, ToolLike, as_openai, schema_of
 from vist2_memory.memory.openai_form import ANY_JSON
 
 Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]

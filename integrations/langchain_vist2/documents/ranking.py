@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
 
-from langchain_vist2.catalogue import Catalogue
+from langchain_vist2.documents.catalogue import Catalogue
 
 Ranking: TypeAlias = list[tuple[int, float | None]]
 Vector: TypeAlias = npt.NDArray[np.float32]
