@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -66,6 +66,8 @@ class ReplicaOptions(BaseModel):
     """Seconds that answers in progress are given when a replica is to end."""
     patience: float = Field(60.0, gt=0)
     """Seconds without an answer of the store after which a replica counts as broken."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Of the lines that each replica writes, to where Ray keeps its workers' standard error."""
     cpus: float = Field(1.0, ge=0)
     """CPU cores for each replica, and threads of its model."""
     gpus: float = Field(0.0, ge=0)

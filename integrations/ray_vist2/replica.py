@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -16,13 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ray_vist2.options import ReplicaOptions
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import VisualMemory
+from vist2_memory.serving import logs, telemetry
 from vist2_memory.serving.app import create_app
 from vist2_memory.serving.keys import find_keyring
 from vist2_memory.serving.operations import store_answers
 from vist2_memory.serving.settings import ServerSettings, is_loopback
 from vist2_memory.serving.tenants import Tenants
-
-log = logging.getLogger(__name__)
 
 HEADER = b"x-replica"
 """The header of an answer that says which replica gave it."""
@@ -34,6 +32,8 @@ class Replica:
     def __init__(self, options: ReplicaOptions, inline_keys: str | None) -> None:
         """``inline_keys``: the JSON text of keys, for a server without a key file."""
         self._options = options
+        logs.set_up(options.log_level)
+        telemetry.set_up()
         path = Path(options.keys) if options.keys else None
         keys = find_keyring(path, inline_keys or os.environ.get("VIST2_API_KEYS"))
         if keys is None:

@@ -26,6 +26,7 @@ from ray_vist2.options import ReplicaOptions
 from ray_vist2.replica import Marked, Replica
 from tests.support.redis_servers import RedisServer
 from vist2_memory.errors import EncodingError, InvalidInputError
+from vist2_memory.serving import logs
 from vist2_memory.types import Chunk, VisualTokens
 
 pytest_plugins = ("tests.support.fixtures",)
@@ -36,6 +37,7 @@ def _as_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="abc"))
     monkeypatch.setattr(serve, "get_replica_context", lambda: context)
     monkeypatch.delenv("VIST2_API_KEYS", raising=False)
+    monkeypatch.setattr(logs, "set_up", lambda level: None)  # else pytest's own handlers are gone
 
 
 @pytest.fixture

@@ -99,6 +99,38 @@ def test_keys_and_limits_are_the_servers(
     assert (refused.status_code, len(refused.headers.get_list("x-request-id"))) == (401, 1)
 
 
+def test_logs_have_requests_and_name_no_session(
+    ray_cluster: RayCluster, http: httpx.Client
+) -> None:
+    id = ask(http, "Do you like plums?", "hidden-name").headers["x-request-id"]
+    headers = {"X-Session-Id": "hidden-name"}
+    http.get("/v1/sessions/hidden-name/messages", headers=headers).raise_for_status()
+    ray_cluster.wait_for(lambda: f'"request_id": "{id}"' in ray_cluster.written())
+    written = ray_cluster.written()
+    assert '"route": "/v1/chat/completions"' in written
+    assert "hidden-name" not in written
+    assert "plums" not in written
+
+
+def test_a_client_that_leaves_ends_its_answer(
+    ray_cluster: RayCluster, both: httpx.Client, redis_url: str, checkpoint: Path
+) -> None:
+    headers = {"X-Session-Id": "left"}
+    long = asking(QUESTIONS[0], max_tokens=1500, stream=True)
+    with both.stream("POST", "/v1/chat/completions", json=long, headers=headers) as reply:
+        next(reply.iter_lines())
+        at = reply.headers["x-replica"]
+
+    def idle() -> bool:
+        figures = both.get("/metrics", headers=headers)
+        assert figures.headers["x-replica"] == at
+        return "\nvist2_running 0" in figures.text
+
+    ray_cluster.wait_for(idle)
+    with VisualMemory.open(redis_url, namespace="acme", model=checkpoint) as memory:
+        assert logged(memory.session("left")) == [("user", QUESTIONS[0])]
+
+
 def test_nothing_is_lost_when_a_replica_is_killed_in_the_middle_of_streams(
     ray_cluster: RayCluster, both: httpx.Client, redis_url: str, checkpoint: Path
 ) -> None:

@@ -28,7 +28,7 @@ class RayCluster:
     """One machine that says it has ``cpus`` cores; Serve's proxy listens on ``port``."""
 
     def __init__(self, folder: Path, cpus: int = 8) -> None:
-        self.port = free_port()
+        self.port, self._folder = free_port(), folder
         ray.init(
             num_cpus=cpus,
             object_store_memory=OBJECTS_BYTES,
@@ -50,6 +50,11 @@ class RayCluster:
             serve.run(target, name=app, route_prefix=f"/{app}")
         else:
             serve._run(target, name=app, route_prefix=f"/{app}", _blocking=False)
+
+    def written(self) -> str:
+        """All that Ray, Serve and the replicas have logged."""
+        files = (self._folder / "session_latest" / "logs").rglob("*")
+        return "".join(file.read_text(errors="replace") for file in files if file.is_file())
 
     def running(self, app: str) -> int:
         """How many replicas of ``app`` serve."""
