@@ -23,6 +23,7 @@ AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 NAME = "vist2"
 RETRY_AFTER_S = 1.0
 _HEALTH_PERIOD_S = 10.0
+_LOOK_BACK_S = 15.0  # the least that requests are averaged over; they are counted each 10 seconds
 
 
 def build_app(options: ReplicaOptions) -> serve.Application:
@@ -51,7 +52,7 @@ def _settings(options: ReplicaOptions) -> dict[str, Any]:
                 min_replicas=options.replicas,
                 max_replicas=options.max_replicas,
                 target_ongoing_requests=options.target or options.concurrency,
-                look_back_period_s=max(1.0, options.up_after),
+                look_back_period_s=max(_LOOK_BACK_S, options.up_after),
                 upscale_delay_s=options.up_after,
                 downscale_delay_s=options.down_after,
             )

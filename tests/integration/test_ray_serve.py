@@ -42,7 +42,10 @@ def keys() -> Iterator[tuple[str, str]]:
     """A key of the namespace ``acme`` and one of ``other``; whoever builds an app has them."""
     told, kept = zip(*[new_key(name, RIGHTS) for name in ("acme", "other")], strict=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIST2_API_KEYS", json.dumps({"keys": [asdict(key) for key in kept]}))
+        patch.setenv(
+            "VIST2_API_KEYS",
+            json.dumps({"keys": [{**asdict(key), "rate": "100000/minute"} for key in kept]}),
+        )
         yield told
 
 

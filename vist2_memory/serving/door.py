@@ -67,7 +67,8 @@ class Door:
 
     async def _enter(self, request: Request, state: ServerState, inside: AsyncExitStack) -> Key:
         """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``."""
-        if request.url.path in OPEN:
+        # Behind a proxy that serves it below a path of its own, that is in both.
+        if request.scope["path"].removeprefix(request.scope.get("root_path", "")) in OPEN:
             return DEVELOPER
         if int(request.headers.get("content-length") or 0) > state.settings.max_body_bytes:
             raise _too_large(state.settings.max_body_bytes)
