@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from ray_vist2 import Failure, ingest
+from ray_vist2 import ingest
 from tests.support.ray_cluster import pids
 from vist2_memory import VisualMemory
 from vist2_memory.errors import InvalidInputError
@@ -114,4 +114,3 @@ def test_what_cannot_be_right_is_told_at_once(redis_url: str, tmp_path: Path) ->
         ingest(tmp_path, collection="c", store=redis_url)
     with pytest.raises(InvalidInputError, match="each process's own"):
         ingest(tmp_path, collection="c", store="memory://")
-    assert Failure("a", "b") == Failure(source="a", reason="b")
