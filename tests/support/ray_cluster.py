@@ -1,4 +1,4 @@
-"""Ray on this machine, once for all tests that need it, with Serve on 127.0.0.1."""
+"""Ray on this machine, once for all tests of a module, with Serve on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from tests.support.redis_servers import free_port
 from tests.support.server_processes import PATHS
 
 OBJECTS_BYTES = 200 * 2**20
+_TOKEN = secrets.token_hex(32)
+"""Without it Ray would write one into the home folder. It is read once in a process."""
 
 
 class RayCluster:
@@ -100,7 +102,7 @@ def cluster() -> Iterator[RayCluster]:
     folder = Path(tempfile.mkdtemp(prefix="vr", dir="/tmp"))
     environment = {
         "PYTHONPATH": os.pathsep.join(filter(None, [PATHS, os.environ.get("PYTHONPATH")])),
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
         "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",

@@ -9,8 +9,8 @@ import pytest
 from tests.support.ray_cluster import RayCluster, cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[RayCluster]:
-    """Ray and Serve for the whole run; tests keep apart by applications of their own."""
+    """Ray and Serve for a module; tests keep apart by applications of their own."""
     with cluster() as started:
         yield started
