@@ -12,6 +12,7 @@ import vist2_memory
 PUBLIC = {
     "AnswerNotLoggedError",
     "ChunkFolded",
+    "ChunkUse",
     "Chunk",
     "CodecError",
     "Collection",

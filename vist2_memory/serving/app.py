@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from vist2_memory import __version__
-from vist2_memory.serving import chat, collections, engine, operations, problems, sessions
+from vist2_memory.serving import chat, collections, engine, operations, page, problems, sessions
 from vist2_memory.serving.door import Door
 from vist2_memory.serving.gate import Gate
 from vist2_memory.serving.metrics import Metrics
@@ -37,6 +37,7 @@ def create_app(
     problems.add_handlers(app)
     for part in (operations, chat, sessions, collections, engine):
         app.include_router(part.router)
+    page.add_to(app)
     app.add_middleware(Door)
     if settings.cors_origins:
         app.add_middleware(

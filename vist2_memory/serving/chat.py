@@ -21,6 +21,7 @@ from vist2_memory.memory.continuation import check_end
 from vist2_memory.memory.conversing import ListTurn, aopen_turn, as_messages
 from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
+from vist2_memory.serving.answers import Reading
 from vist2_memory.serving.messages import read_messages
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
@@ -138,6 +139,7 @@ class _Answering:
         """See ``TOLD``."""
         self._events: AsyncGenerator[GenerationEvent, None]
         self._reply: Reply
+        self._session: tuple[str | None, str] = (None, "")
 
     async def begin(self, inside: AsyncExitStack) -> GenerationEvent:
         """The first event; the rest is closed with ``inside``."""
@@ -154,6 +156,7 @@ class _Answering:
         await inside.enter_async_context(aclosing(self._events))
         model = self._tenant.memory.engine.spec.model
         session = (None, "") if turn is None else (turn.session.id, turn.plan.turn)
+        self._session = session
         self._reply = Reply(model, *session)
         said = zip(TOLD, (model, *session), strict=True)
         self.headers = {name: quote(value) for name, value in said if value}
@@ -187,10 +190,19 @@ class _Answering:
         while True:
             if isinstance(event, Finished):
                 tell_end(self._state, self._span, event)
+                self._note(event)
             yield event
             if isinstance(event, Finished):
                 return
             event = await anext(self._events)
+
+    def _note(self, end: Finished) -> None:
+        """Keep what the answer of a session was read from, for the memory page."""
+        session, turn = self._session
+        if session is not None:
+            body = self._asked.body
+            reading = Reading(body.selection, tuple(body.include), len(body.pins), body.budget)
+            self._tenant.answers.note(session, turn, end, reading)
 
     async def _turn(self) -> ListTurn | None:
         asked = self._asked

@@ -69,7 +69,7 @@ def _model(spec: Any) -> dict[str, Any]:
 
 
 async def store_answers(state: ServerState) -> bool:
-    """Whether the store of a server answers in time; its figures are told."""
+    """Whether the store answers, which the figures tell from now on."""
     store = state.tenants.store
     try:
         await asyncio.wait_for(asyncio.to_thread(store.count, _PROBE), _PROBE_S)
