@@ -24,10 +24,9 @@ class ServerProcess:
     def __init__(self, folder: Path, store: str, *options: str) -> None:
         self.folder, self._options = folder, options
         self._store, self.port = store, free_port()
-        keys = folder / "keys.json"
-        self.key = self._new_key(keys, "acme")
-        self.other_key = self._new_key(keys, "other")
-        self._keys = keys
+        self._keys = folder / "keys.json"
+        self.key = self.new_key("acme")
+        self.other_key = self.new_key("other")
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,9 +75,11 @@ class ServerProcess:
         except httpx.TransportError:
             return False
 
-    def _new_key(self, keys: Path, namespace: str) -> str:
+    def new_key(self, namespace: str) -> str:
+        """A key with all rights in ``namespace``."""
         command = [sys.executable, "-m", "vist2_memory.cli", "key", "create", "--json"]
-        command += ["--keys", str(keys), "--namespace", namespace, "--rights", "read,write,admin"]
+        command += ["--keys", str(self._keys), "--namespace", namespace]
+        command += ["--rights", "read,write,admin"]
         done = subprocess.run(
             command, env=self._environment(), capture_output=True, text=True, check=True
         )

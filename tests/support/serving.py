@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -25,6 +26,8 @@ from vist2_memory.serving.keys import Key, Keyring, Right, new_key
 from vist2_memory.serving.settings import ServerSettings
 from vist2_memory.serving.tenants import Tenants
 from vist2_memory.store import InMemoryStore, Store
+
+JSON = "application/json"
 
 
 class Served:
@@ -61,6 +64,28 @@ class Served:
             transport=transport, base_url="http://server", headers=headers
         ) as client:
             yield client
+
+    async def post_and_leave(self, path: str, body: Any, left: asyncio.Event) -> None:
+        """A request whose client goes away when ``left`` is set, and reads nothing."""
+        sent = json.dumps(body).encode()
+        asked: list[dict[str, Any]] = [{"type": "http.request", "body": sent, "more_body": False}]
+
+        async def receive() -> Any:
+            if asked:
+                return asked.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        headers = {"authorization": f"Bearer {self.told['acme']}", "content-type": JSON}
+        scope = {
+            **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"},
+            **{"path": path, "raw_path": path.encode(), "root_path": "", "query_string": b""},
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        await self.app(scope, receive, send)
 
 
 class ServerThread:

@@ -21,7 +21,6 @@ from vist2_memory.memory.conversing import ListTurn, aopen_turn, as_messages
 from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
 from vist2_memory.serving.messages import read_messages
-from vist2_memory.serving.metrics import Metrics
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
 from vist2_memory.serving.schemas import ChatRequest
@@ -59,9 +58,8 @@ async def complete(
         )
     asked = _asked(body, tenant, body.session_id or x_session_id)
     inside = AsyncExitStack()
+    answering = _Answering(asked, tenant, state, idempotency_key)
     try:
-        state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
-        answering = _Answering(asked, tenant, state, idempotency_key)
         first = await unless_gone(request, answering.begin(inside))
         state.metrics.first_token(time.perf_counter() - began)
         if body.stream:
@@ -130,14 +128,15 @@ class _Answering:
     ) -> None:
         """``again``: what makes a request that is sent again the same one."""
         self._asked, self._tenant, self._again = asked, tenant, again
-        self._metrics: Metrics = state.metrics
+        self._metrics, self._gate = state.metrics, state.gate
         self.headers: dict[str, str] = {}
         """See ``TOLD``."""
         self._events: AsyncGenerator[GenerationEvent, None]
         self._reply: Reply
 
     async def begin(self, inside: AsyncExitStack) -> GenerationEvent:
-        """The first event; the rest is closed with ``inside``."""
+        """Wait for a turn at the model; the first event. The rest is closed with ``inside``."""
+        self._metrics.queued(await inside.enter_async_context(self._gate.answer()))
         with watching(self._metrics.observer):
             turn = await self._turn()
             asked = self._asked

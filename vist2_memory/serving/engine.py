@@ -102,8 +102,8 @@ async def generate(request: Request, tenant: Writer, state: State) -> Response:
     """Generate from a packet of a context and those of its visual tokens that are not here."""
     inside = AsyncExitStack()
     try:
-        events = await _begun(await request.body(), tenant, state, inside)
-        first = await unless_gone(request, _first(events))
+        begun = _begun(await request.body(), tenant, state, inside)
+        first, events = await unless_gone(request, begun)
     except BaseException:
         await inside.aclose()
         raise
@@ -112,7 +112,8 @@ async def generate(request: Request, tenant: Writer, state: State) -> Response:
 
 async def _begun(
     data: bytes, tenant: Tenant, state: ServerState, inside: AsyncExitStack
-) -> AsyncGenerator[GenerationEvent, None]:
+) -> tuple[GenerationEvent, AsyncGenerator[GenerationEvent, None]]:
+    """The first event, and the others."""
     engine = tenant.memory.engine
     try:
         header, visual = wire.unpacked(data, engine.spec.fingerprint)
@@ -131,11 +132,8 @@ async def _begun(
     state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
     with watching(state.metrics.observer):
         events = from_thread(lambda: engine.generate(context, params))
-    return await inside.enter_async_context(aclosing(events))
-
-
-async def _first(events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent:
-    return await anext(events)
+    await inside.enter_async_context(aclosing(events))
+    return await anext(events), events
 
 
 async def _told(
