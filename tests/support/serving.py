@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,13 @@ class Served:
     """A server over a plain engine. ``keys`` are by namespace, and by ``namespace:right``."""
 
     def __init__(
-        self, engine: PlainEngine | None = None, store: Store | None = None, **settings: Any
+        self,
+        engine: PlainEngine | None = None,
+        store: Store | None = None,
+        rate: str = "600/minute",
+        **settings: Any,
     ) -> None:
+        self._rate = rate
         self.engine = engine or PlainEngine()
         self.store = store or InMemoryStore()
         self.told: dict[str, str] = {}
@@ -44,13 +50,14 @@ class Served:
             self._key(namespace, namespace, ("read", "write", "admin"))
         for right in ("read", "write", "admin"):
             self._key(f"acme:{right}", "acme", (right,))
+        self._key("other:read", "other", ("read",))
         self.settings = ServerSettings(Keyring(self.keys), **settings)
         self.tenants = Tenants(self.store, self.engine)
         self.app = create_app(self.tenants, self.settings)
 
     def _key(self, name: str, namespace: str, rights: Sequence[Right]) -> None:
         self.told[name], key = new_key(namespace, rights)
-        self.keys.append(key)
+        self.keys.append(replace(key, rate=self._rate))
 
     @asynccontextmanager
     async def client(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from vist2_memory import __version__
-from vist2_memory.serving import chat, collections, engine, operations, problems, sessions
+from vist2_memory.serving import (
+    allocation,
+    chat,
+    collections,
+    engine,
+    operations,
+    problems,
+    sessions,
+)
 from vist2_memory.serving.door import Door
 from vist2_memory.serving.gate import Gate
 from vist2_memory.serving.metrics import Metrics
@@ -23,7 +32,9 @@ def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        trimming = asyncio.create_task(allocation.keep_trimmed())
         yield
+        trimming.cancel()
         tenants.close()
 
     gate = Gate(settings.concurrency, settings.queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -46,7 +46,7 @@ class EncodeRequest(BaseModel):
 class MissingRequest(BaseModel):
     """``POST /v1/engine/missing``: chunks by their ids."""
 
-    ids: list[str] = Field(max_length=100_000)
+    ids: list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = Field(max_length=100_000)
 
 
 @router.get("")
