@@ -27,6 +27,20 @@ DOCUMENT = f"The {SECRET} code of the vault is 4711."
 
 JSON = (b"content-type", b"application/json")
 LIMIT = 20_000
+TOOLS: tuple[Any, ...] = (
+    {},
+    *(
+        {"type": "function", "function": function}
+        for function in (
+            {"name": "\ud800"},
+            {"name": "f", "description": 1},
+            {"name": "f", "parameters": [1]},
+            {"name": "f", "parameters": {"type": "object", "properties": {"\ud800": {}}}},
+            {"name": "f", "parameters": {"$ref": "#"}},
+            {"name": "f", "parameters": {"type": "object"}},
+        )
+    ),
+)
 
 
 class TellingEngine(PlainEngine):
@@ -197,7 +211,8 @@ class Trespassers:
             "namespace": "acme",
             "temperature": rng.choice([0, float("nan"), -1, "hot", 1e400]),
             "max_tokens": rng.choice([1, 0, 2**70, None]),
-            "tools": rng.choice([[], [{}], [{"type": "function", "function": {"name": "\ud800"}}]]),
+            "tools": [rng.choice(TOOLS)],
+            "stop": rng.choice(["", ["\ud800"], ["a"] * 9]),
             "metadata": {"namespace": "acme"},
             "model": rng.choice(["plain", self._name()]),
             "seed": rng.choice([1, 2**64, -(2**63)]),

@@ -39,7 +39,12 @@ def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
 
     gate = Gate(settings.concurrency, settings.queue)
     app = FastAPI(
-        title="vist2_memory", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="vist2_memory",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to where the Host header says
     )
     app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate))
     problems.add_handlers(app)
