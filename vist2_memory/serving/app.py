@@ -22,6 +22,7 @@ from vist2_memory.serving import (
 from vist2_memory.serving.door import Door
 from vist2_memory.serving.gate import Gate
 from vist2_memory.serving.metrics import Metrics
+from vist2_memory.serving.openapi import refusals, tell_keys
 from vist2_memory.serving.settings import ServerSettings
 from vist2_memory.serving.state import ServerState
 from vist2_memory.serving.tenants import Tenants
@@ -44,10 +45,12 @@ def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        responses=refusals(),
         redirect_slashes=False,  # to where the Host header says
     )
     app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate))
     problems.add_handlers(app)
+    tell_keys(app)
     for part in (operations, chat, sessions, collections, engine):
         app.include_router(part.router)
     app.add_middleware(Door)

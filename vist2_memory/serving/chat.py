@@ -20,7 +20,9 @@ from vist2_memory.memory.continuation import check_end
 from vist2_memory.memory.conversing import ListTurn, aopen_turn, as_messages
 from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
+from vist2_memory.serving.answers import Completion
 from vist2_memory.serving.messages import read_messages
+from vist2_memory.serving.openapi import EVENTS, refusals, sent_as
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
 from vist2_memory.serving.schemas import ChatRequest
@@ -38,7 +40,11 @@ GONE = 499
 """The status of a request whose client went away; nobody reads it."""
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses={**refusals(404, 409), 200: {**sent_as(EVENTS)[200], "model": Completion}},
+)
 async def complete(
     body: ChatRequest,
     request: Request,
@@ -202,11 +208,13 @@ class _Answering:
 class EventStream(StreamingResponse):
     """A stream that frees what it held, however it ends, also before it began."""
 
+    media_type = EVENTS
+
     def __init__(
         self, events: AsyncIterator[str], inside: AsyncExitStack, headers: Mapping[str, str]
     ) -> None:
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers}
-        super().__init__(events, headers=unbuffered, media_type="text/event-stream")
+        super().__init__(events, headers=unbuffered)
         self._inside = inside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

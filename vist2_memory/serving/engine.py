@@ -16,7 +16,9 @@ from vist2_memory.engine.remote import wire
 from vist2_memory.errors import CodecError
 from vist2_memory.memory.context import check_answers
 from vist2_memory.memory.streams import from_thread
+from vist2_memory.serving.answers import Checked, Missing
 from vist2_memory.serving.chat import EventStream, unless_gone
+from vist2_memory.serving.openapi import BYTES, EVENTS, answered, refusals, sent_as, takes
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, sent
 from vist2_memory.serving.state import Reader, ServerState, State, Writer
@@ -28,7 +30,9 @@ from vist2_memory.types import Chunk, Finished, GenerationEvent, VisualTokens
 
 router = APIRouter(prefix="/v1/engine")
 
-BINARY = "application/octet-stream"
+
+class _Bytes(Response):
+    media_type = BYTES
 
 
 class _Text(BaseModel):
@@ -49,7 +53,7 @@ class MissingRequest(BaseModel):
     ids: list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = Field(max_length=100_000)
 
 
-@router.get("")
+@router.get("", responses=refusals(501))
 async def describe(tenant: Reader) -> dict[str, Any]:
     """What a client needs to cut text as the engine does."""
     engine = tenant.memory.engine
@@ -67,7 +71,7 @@ async def describe(tenant: Reader) -> dict[str, Any]:
     }
 
 
-@router.post("/encode", response_model=None)
+@router.post("/encode", response_class=_Bytes, responses=sent_as(BYTES))
 async def encode(body: EncodeRequest, tenant: Writer, state: State) -> Response:
     """The visual tokens of chunks, as a packet."""
     engine = tenant.memory.engine
@@ -78,10 +82,10 @@ async def encode(body: EncodeRequest, tenant: Writer, state: State) -> Response:
         except ValueError as error:
             raise Problem(400, f"a chunk cannot be drawn: {error}", "invalid_input") from error
     tenant.sent.put(_scope(tenant), visual)
-    return Response(wire.packed({}, visual, engine.spec.tensors), media_type=BINARY)
+    return _Bytes(wire.packed({}, visual, engine.spec.tensors))
 
 
-@router.post("/missing")
+@router.post("/missing", responses=answered(Missing))
 async def missing(body: MissingRequest, tenant: Writer) -> dict[str, Any]:
     """Which chunks' visual tokens have to be sent with the next generation."""
     fingerprint = tenant.memory.engine.spec.fingerprint
@@ -89,7 +93,7 @@ async def missing(body: MissingRequest, tenant: Writer) -> dict[str, Any]:
     return {"missing": [id for id in dict.fromkeys(body.ids) if id not in found]}
 
 
-@router.post("/check")
+@router.post("/check", responses=answered(Checked))
 async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     """Whether a generation can honour parameters; an error says why not."""
     params = wire.read_params(body)
@@ -97,7 +101,12 @@ async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     return {"ok": True}
 
 
-@router.post("/generate", response_model=None)
+@router.post(
+    "/generate",
+    response_class=Response,
+    responses=sent_as(EVENTS),
+    openapi_extra=takes(BYTES),
+)
 async def generate(request: Request, tenant: Writer, state: State) -> Response:
     """Generate from a packet of a context and those of its visual tokens that are not here."""
     inside = AsyncExitStack()
