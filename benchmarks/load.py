@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     server = ServerProcess(folder / "server", redis.url, *args.serve)
     keys = (server.key, server.other_key, server.new_key("third"))
     try:
-        server.start()
+        server.start(within_s=300.0)
         return measured(args, server, redis, keys)
     except BaseException:
         print(server.log[-5000:], file=sys.stderr)

@@ -164,6 +164,8 @@ class Trespassers:
         headers = [*self._credentials(who), *self._tricks(raw)]
         rng.shuffle(headers)
         wire = self._bent(target).encode("ascii", "ignore") or b"/"
+        if b"?" in wire and rng.random() < 0.2:
+            wire += b"&\xff=\xfe"
         return Asked(who, method, wire, tuple(headers), raw)
 
     def _name(self) -> str:

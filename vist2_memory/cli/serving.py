@@ -55,7 +55,7 @@ def serve(
 ) -> None:
     """Serve memory and model over HTTP, as OpenAI's chat API and sessions."""
     try:
-        from vist2_memory.serving import allocation, logs, run
+        from vist2_memory.serving import allocation, logs, run, telemetry
         from vist2_memory.serving.app import create_app
         from vist2_memory.serving.keys import KeyFile, Keyring, parse_keys
         from vist2_memory.serving.settings import ServerSettings, check_host
@@ -82,6 +82,7 @@ def serve(
             f"http://{host}:{port}; for anything else: vist2 key create"
         )
     logs.set_up(log_level)
+    telemetry.set_up()
     allocation.bound_arenas()
     kept = None if kv_cache is None else {"kv_cache_bytes": kv_cache * 2**20}
     with VisualMemory.open(store, model=model, ratio=ratio, ttl=ttl, engine_options=kept) as memory:

@@ -1,150 +1,64 @@
-"""What requests are answered with, as the OpenAPI schema tells it.
+"""What the last answer of each session was read from, for whoever looks at memory.
 
-It documents: answers are made where they are known, and a test compares them with this.
+Kept in this process alone, for a while; the log holds what was said, not what was read to say it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 
-from pydantic import BaseModel
+from vist2_memory.memory.answering import FROM_THE_LOG
+from vist2_memory.types import Finished
 
-
-class Failure(BaseModel):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class Refusal(BaseModel):
-    """Every answer that is none, in OpenAI's form."""
-
-    error: Failure
+CHUNKS_KEPT = 10_000
+"""Of all answers that are kept, together."""
 
 
-class Status(BaseModel):
-    status: str
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a request said of what is to be read; ``pins``: how many."""
+
+    selection: str | None = None
+    include: tuple[str, ...] = ()
+    pins: int = 0
+    budget: int | None = None
 
 
-class Model(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-    max_visual_tokens: int
-    max_text_tokens: int
-    chunk_tokens: int
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer without its text. ``at``: seconds since the epoch."""
 
-
-class Models(BaseModel):
-    object: Literal["list"]
-    data: list[Model]
-
-
-class ScopeRow(BaseModel):
-    """A session, or a collection; times are seconds since the epoch."""
-
-    id: str
-    messages: int
-    created: float
-    updated: float
-
-
-class Scopes(BaseModel):
-    object: Literal["list"]
-    data: list[ScopeRow]
-    has_more: bool
-
-
-class MessageRow(BaseModel):
-    id: str
-    role: str
-    content: str
     turn: str
-    time: float
-    tool_calls: list[dict[str, Any]] = []
-    payload: dict[str, Any]
+    end: Finished
+    reading: Reading
+    at: float
 
 
-class Messages(BaseModel):
-    object: Literal["list"]
-    data: list[MessageRow]
-    total: int
-    has_more: bool
+class LastAnswers:
+    """By session; the oldest go when they are too many."""
 
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Answered] = OrderedDict()
+        self._chunks = 0
 
-class Appended(BaseModel):
-    object: Literal["list"]
-    added: int
+    def note(self, session: str, turn: str, end: Finished, reading: Reading) -> None:
+        """``turn`` of ``session`` was answered; what was given out once more changes nothing."""
+        if FROM_THE_LOG in end.degraded:
+            return
+        self.forget(session)
+        self._known[session] = Answered(turn, replace(end, text="", calls=()), reading, time.time())
+        self._chunks += len(end.chunks)
+        while self._chunks > CHUNKS_KEPT and len(self._known) > 1:
+            self.forget(next(iter(self._known)))
 
+    def of(self, session: str) -> Answered | None:
+        """The last answer of ``session``, if it was given here and not too long ago."""
+        return self._known.get(session)
 
-class Forked(BaseModel):
-    object: Literal["session"]
-    id: str
-    messages: int
-
-
-class Imported(BaseModel):
-    object: Literal["import"]
-    sessions: int
-    messages: int
-    new: int
-    warnings: list[str]
-
-
-class Deleted(BaseModel):
-    """What is no more, in counts."""
-
-    object: Literal["session.deleted", "collection.deleted"]
-    id: str
-    deleted: bool
-    messages: int
-    chunks: int
-    tensors: int
-    outbox: int
-
-
-class DocumentRow(BaseModel):
-    id: str
-    text: str
-    metadata: dict[str, Any]
-
-
-class Documents(BaseModel):
-    object: Literal["list"]
-    data: list[DocumentRow]
-    total: int
-    has_more: bool
-
-
-class Added(BaseModel):
-    object: Literal["list"]
-    added: int
-    given: int
-
-
-class DocumentDeleted(BaseModel):
-    object: Literal["document.deleted"]
-    id: str
-    deleted: bool
-
-
-class Missing(BaseModel):
-    missing: list[str]
-
-
-class Checked(BaseModel):
-    ok: bool
-
-
-class Completion(BaseModel):
-    """OpenAI's chat completion, and of the memory ``vist2``."""
-
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[dict[str, Any]]
-    usage: dict[str, Any]
-    vist2: dict[str, Any]
+    def forget(self, session: str) -> None:
+        """``session`` was deleted."""
+        known = self._known.pop(session, None)
+        if known is not None:
+            self._chunks -= len(known.end.chunks)

@@ -16,6 +16,7 @@ from vist2_memory.serving import (
     collections,
     engine,
     operations,
+    page,
     problems,
     sessions,
 )
@@ -25,10 +26,13 @@ from vist2_memory.serving.metrics import Metrics
 from vist2_memory.serving.openapi import refusals, tell_keys
 from vist2_memory.serving.settings import ServerSettings
 from vist2_memory.serving.state import ServerState
+from vist2_memory.serving.telemetry import Telemetry
 from vist2_memory.serving.tenants import Tenants
 
 
-def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
+def create_app(
+    tenants: Tenants, settings: ServerSettings, telemetry: Telemetry | None = None
+) -> FastAPI:
     """The application over ``tenants``, which are closed when it ends."""
 
     @asynccontextmanager
@@ -48,11 +52,12 @@ def create_app(tenants: Tenants, settings: ServerSettings) -> FastAPI:
         responses=refusals(),
         redirect_slashes=False,  # to where the Host header says
     )
-    app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate))
+    app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate), telemetry or Telemetry())
     problems.add_handlers(app)
     tell_keys(app)
     for part in (operations, chat, sessions, collections, engine):
         app.include_router(part.router)
+    page.add_to(app)
     app.add_middleware(Door)
     if settings.cors_origins:
         app.add_middleware(

@@ -15,12 +15,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from vist2_memory.memory import Collection
 from vist2_memory.memory.shelf import Document
-from vist2_memory.serving.answers import Added, Deleted, DocumentDeleted, Documents, Scopes
 from vist2_memory.serving.openapi import EVENTS, answered, refusals, sent_as
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.schemas import DocumentsRequest
 from vist2_memory.serving.sessions import Page, page_of
 from vist2_memory.serving.state import Admin, Reader, Writer
+from vist2_memory.serving.told import Added, Deleted, DocumentDeleted, Documents, Scopes
 from vist2_memory.text.chunking import chunk_id
 
 router = APIRouter(prefix="/v1/collections")

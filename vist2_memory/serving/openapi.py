@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from vist2_memory.serving.answers import Refusal
 from vist2_memory.serving.door import OPEN
+from vist2_memory.serving.told import Refusal
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from vist2_memory.errors import Vist2Error
-from vist2_memory.serving.answers import Model, Models, Status
 from vist2_memory.serving.metrics import CONTENT_TYPE
 from vist2_memory.serving.openapi import answered
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.state import Admin, Reader, ServerState, State
+from vist2_memory.serving.told import Model, Models, Status
 from vist2_memory.store.base import Scope
 
 router = APIRouter()
@@ -32,7 +32,7 @@ async def health() -> dict[str, str]:
 @router.get("/readyz", responses={200: _STATUS, 503: _STATUS})
 async def ready(state: State) -> JSONResponse:
     """Whether requests should come here: the store answers, and the server is not about to end."""
-    up = await _store_answers(state)
+    up = await store_answers(state)
     status = "draining" if state.draining else "ok" if up else "store unavailable"
     return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
@@ -40,7 +40,7 @@ async def ready(state: State) -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(_: Admin, state: State) -> Response:
     """The figures, as Prometheus reads them."""
-    await _store_answers(state)
+    await store_answers(state)
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
@@ -71,7 +71,8 @@ def _model(spec: Any) -> dict[str, Any]:
     }
 
 
-async def _store_answers(state: ServerState) -> bool:
+async def store_answers(state: ServerState) -> bool:
+    """Whether the store answers, which the figures tell from now on."""
     store = state.tenants.store
     try:
         await asyncio.wait_for(asyncio.to_thread(store.count, _PROBE), _PROBE_S)

@@ -16,7 +16,13 @@ from fastapi.responses import PlainTextResponse, Response
 
 from vist2_memory.errors import ConflictError, InvalidInputError, StoreFormatError
 from vist2_memory.memory.histories import to_messages
-from vist2_memory.serving.answers import (
+from vist2_memory.serving.messages import read_messages
+from vist2_memory.serving.openapi import JSON_LINES, answered, refusals, sent_as, takes
+from vist2_memory.serving.problems import Problem
+from vist2_memory.serving.schemas import AppendRequest, ForkRequest
+from vist2_memory.serving.state import Admin, Reader, Writer
+from vist2_memory.serving.tenants import Tenant
+from vist2_memory.serving.told import (
     Appended,
     Deleted,
     Forked,
@@ -24,11 +30,6 @@ from vist2_memory.serving.answers import (
     Messages,
     Scopes,
 )
-from vist2_memory.serving.messages import read_messages
-from vist2_memory.serving.openapi import JSON_LINES, answered, refusals, sent_as, takes
-from vist2_memory.serving.problems import Problem
-from vist2_memory.serving.schemas import AppendRequest, ForkRequest
-from vist2_memory.serving.state import Admin, Reader, Writer
 from vist2_memory.store.base import ScopeInfo
 from vist2_memory.types import Message, ToolCall
 
@@ -103,15 +104,7 @@ async def fork(id: str, body: ForkRequest, tenant: Writer) -> dict[str, Any]:
 )
 async def export(id: str, tenant: Reader) -> Response:
     """The session as JSON lines, a header and then the messages."""
-    session = tenant.memory.session(id)
-    if not await session.amessages():
-        raise Problem(404, f"there is no session {id!r}", "not_found")
-
-    def written(folder: Path) -> str:
-        session.export(folder / "session.jsonl")
-        return (folder / "session.jsonl").read_text(encoding="utf-8")
-
-    return _Lines(await _in_a_folder(written))
+    return _Lines(await exported(tenant, id))
 
 
 @router.post(
@@ -140,7 +133,21 @@ async def import_session(id: str, request: Request, tenant: Writer) -> dict[str,
 async def delete(id: str, tenant: Admin) -> dict[str, Any]:
     """Delete a session, its log and its tensors."""
     deleted = await tenant.memory.session(id).adelete()
+    tenant.answers.forget(id)
     return {"object": "session.deleted", "id": id, "deleted": True, **asdict(deleted)}
+
+
+async def exported(tenant: Tenant, id: str) -> str:
+    """What :func:`export` gives."""
+    session = tenant.memory.session(id)
+    if not await session.amessages():
+        raise Problem(404, f"there is no session {id!r}", "not_found")
+
+    def written(folder: Path) -> str:
+        session.export(folder / "session.jsonl")
+        return (folder / "session.jsonl").read_text(encoding="utf-8")
+
+    return await _in_a_folder(written)
 
 
 def page_of(found: list[ScopeInfo], limit: int, after: str) -> dict[str, Any]:
