@@ -75,7 +75,9 @@ class Door:
 
         None for the memory page, which knows people by a cookie and has its own guard.
         """
-        path: str = request.scope["path"]  # the URL is made up from what the client says too
+        # What the URL says is made up from the Host header too. Behind a proxy that serves it below
+        # a path of its own, that is in both.
+        path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         if path in OPEN:
             return DEVELOPER
         _check_host(request, state)
