@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from tests.support.serving import Served
-from tests.support.trespass import (
+from tests.support.guarded import (
     DOCUMENT,
     LIMIT,
     SECRET,
     Asked,
     TellingEngine,
     Told,
-    Trespassers,
     ask,
     plant,
     sent,
     snapshot,
 )
+from tests.support.serving import Served
+from tests.support.trespass import Trespassers
 from vist2_memory.text.chunking import chunk_id
 
 OPEN = ("/healthz", "/readyz")
