@@ -29,6 +29,23 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for what is no text, or no schema in JSON."""
+        if not isinstance(self.name, str) or not isinstance(self.description, str):
+            raise ValueError(f"tool {self.name!r}: name and description must be strings")
+        _check_json(f"tool {self.name!r}", [self.name, self.description])
+        _check_json(f"tool {self.name!r}: parameters", self.parameters)
+        if not isinstance(self.parameters, Mapping):
+            raise ValueError(f"tool {self.name!r}: parameters must be a JSON schema, an object")
+
+
+def _check_json(what: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` can be written down as JSON in UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=dict).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{what} cannot be written as JSON: {error}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -190,8 +207,9 @@ class GenerationParams:
             ("logprobs", self.logprobs, (self.logprobs or 0) >= 0, "None (off), 0 or more"),
             ("tool_choice", self.tool_choice, self._may_choose(), self._choices()),
         )
-        if isinstance(self.stop, str):
+        if isinstance(self.stop, str) or not all(isinstance(text, str) for text in self.stop):
             raise ValueError(f"stop={self.stop!r} is not allowed: it must be a tuple of strings")
+        _check_json("schema", self.schema)
         for name, value, good, allowed in checks:
             if not good:
                 raise ValueError(f"{name}={value!r} is not allowed: it must be {allowed}")

@@ -27,12 +27,12 @@ class ServerProcess:
     def __init__(self, folder: Path, store: str, *options: str, keys: bool = True) -> None:
         self.folder, self._options = folder, options
         self._store, self.port = store, free_port()
+        self._keys = folder / "keys.json"
         self.key = self.other_key = "none"
         if keys:
-            file = folder / "keys.json"
-            self.key = self._new_key(file, "acme")
-            self.other_key = self._new_key(file, "other")
-            self._options = ("--keys", str(file), *options)
+            self.key = self.new_key("acme")
+            self.other_key = self.new_key("other")
+            self._options = ("--keys", str(self._keys), *options)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,7 +47,7 @@ class ServerProcess:
         headers = {"Authorization": f"Bearer {key or self.key}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
-    def start(self) -> None:
+    def start(self, within_s: float = 60.0) -> None:
         """Start, and wait until it is ready."""
         command = [sys.executable, "-m", "vist2_memory.cli", "serve", "--port", str(self.port)]
         command += ["--store", self._store, *self._options]
@@ -55,7 +55,7 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment(), cwd=self.folder
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + within_s
         while not self._ready():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
@@ -81,9 +81,11 @@ class ServerProcess:
         except httpx.TransportError:
             return False
 
-    def _new_key(self, keys: Path, namespace: str) -> str:
+    def new_key(self, namespace: str) -> str:
+        """A key with all rights in ``namespace``."""
         command = [sys.executable, "-m", "vist2_memory.cli", "key", "create", "--json"]
-        command += ["--keys", str(keys), "--namespace", namespace, "--rights", "read,write,admin"]
+        command += ["--keys", str(self._keys), "--namespace", namespace]
+        command += ["--rights", "read,write,admin"]
         done = subprocess.run(
             command, env=self._environment(), capture_output=True, text=True, check=True
         )

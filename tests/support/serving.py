@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,20 @@ from vist2_memory.serving.settings import ServerSettings
 from vist2_memory.serving.tenants import Tenants
 from vist2_memory.store import InMemoryStore, Store
 
+JSON = "application/json"
+
 
 class Served:
     """A server over a plain engine. ``keys`` are by namespace, and by ``namespace:right``."""
 
     def __init__(
-        self, engine: PlainEngine | None = None, store: Store | None = None, **settings: Any
+        self,
+        engine: PlainEngine | None = None,
+        store: Store | None = None,
+        rate: str = "600/minute",
+        **settings: Any,
     ) -> None:
+        self._rate = rate
         self.engine = engine or PlainEngine()
         self.store = store or InMemoryStore()
         self.told: dict[str, str] = {}
@@ -41,13 +50,14 @@ class Served:
             self._key(namespace, namespace, ("read", "write", "admin"))
         for right in ("read", "write", "admin"):
             self._key(f"acme:{right}", "acme", (right,))
+        self._key("other:read", "other", ("read",))
         self.settings = ServerSettings(Keyring(self.keys), **settings)
         self.tenants = Tenants(self.store, self.engine)
         self.app = create_app(self.tenants, self.settings)
 
     def _key(self, name: str, namespace: str, rights: Sequence[Right]) -> None:
         self.told[name], key = new_key(namespace, rights)
-        self.keys.append(key)
+        self.keys.append(replace(key, rate=self._rate))
 
     @asynccontextmanager
     async def client(
@@ -61,6 +71,28 @@ class Served:
             transport=transport, base_url="http://server", headers=headers
         ) as client:
             yield client
+
+    async def post_and_leave(self, path: str, body: Any, left: asyncio.Event) -> None:
+        """A request whose client goes away when ``left`` is set, and reads nothing."""
+        sent = json.dumps(body).encode()
+        asked: list[dict[str, Any]] = [{"type": "http.request", "body": sent, "more_body": False}]
+
+        async def receive() -> Any:
+            if asked:
+                return asked.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        headers = {"authorization": f"Bearer {self.told['acme']}", "content-type": JSON}
+        scope = {
+            **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"},
+            **{"path": path, "raw_path": path.encode(), "root_path": "", "query_string": b""},
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        await self.app(scope, receive, send)
 
 
 class ServerThread:

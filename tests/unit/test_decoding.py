@@ -112,6 +112,12 @@ def test_a_token_that_may_never_come_never_comes_even_as_the_likeliest(temperatu
     assert (set(picked) == {1}) == (temperature == 0)
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-38, 1e-12])
+def test_however_cold_it_is_the_likeliest_token_is_picked(temperature: float) -> None:
+    picked = pick_many(GenerationParams(temperature=temperature, seed=1), [0.0, 1.0, 50.0, 0.5], 3)
+    assert picked == [1, 1, 1]
+
+
 def test_the_same_seed_picks_the_same_tokens_and_another_seed_others() -> None:
     logits = [0.1 * i for i in range(40)]
     first, again, other = (

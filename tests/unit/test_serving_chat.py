@@ -212,6 +212,25 @@ async def test_a_full_queue_is_told_and_those_in_it_are_served() -> None:
     assert (state.gate.running, state.gate.waiting) == (0, 0)
 
 
+async def test_who_leaves_the_queue_is_not_asked_for_and_logs_nothing() -> None:
+    served = Served(PlainEngine(["One word after the other."], step_s=0.1), concurrency=1)
+    gate, left = served.app.state.vist2.gate, asyncio.Event()
+    async with served.client() as client:
+        first = asyncio.create_task(client.post(URL, json=chat("q", "first")))
+        while not gate.running:
+            await asyncio.sleep(0.01)
+        waits = asyncio.create_task(served.post_and_leave(URL, chat("Not now.", "s"), left))
+        while not gate.waiting:
+            await asyncio.sleep(0.01)
+        left.set()
+        await waits
+        assert (gate.running, gate.waiting) == (1, 0)
+        assert (await first).status_code == 200
+        rows = (await client.get("/v1/sessions/s/messages")).json()
+    assert rows["total"] == 0
+    assert len(served.engine.contexts) == 1
+
+
 async def test_documents_are_read_before_the_conversation() -> None:
     served = Served()
     async with served.client() as client:

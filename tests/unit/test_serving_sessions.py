@@ -106,6 +106,16 @@ async def test_what_is_no_session_is_refused_without_the_servers_paths(data: byt
     assert rows["total"] == 0
 
 
+async def test_what_an_import_leaves_out_is_told_without_the_servers_paths() -> None:
+    content = [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": "x"}}]
+    line = json.dumps({"role": "user", "content": content})
+    async with Served().client() as client:
+        reply = await client.post("/v1/sessions/s/import", content=line)
+    [warning] = reply.json()["warnings"]
+    assert warning.startswith("line 1: ")
+    assert "/" not in warning
+
+
 async def test_deleting_leaves_nothing() -> None:
     served = Served()
     async with served.client() as client:

@@ -44,6 +44,10 @@ def serve(
     drain: Annotated[
         float, typer.Option(min=0, help="Seconds for answers in progress when told to end.")
     ] = 30.0,
+    kv_cache: Annotated[
+        int | None,
+        typer.Option(min=0, help="MiB of keys and values to keep between turns. [default: 1024]"),
+    ] = None,
     cors: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may call; once for each.")
     ] = None,
@@ -51,7 +55,7 @@ def serve(
 ) -> None:
     """Serve memory and model over HTTP, as OpenAI's chat API and sessions."""
     try:
-        from vist2_memory.serving import logs, run, telemetry
+        from vist2_memory.serving import allocation, logs, run, telemetry
         from vist2_memory.serving.app import create_app
         from vist2_memory.serving.keys import find_keyring
         from vist2_memory.serving.settings import ServerSettings, check_host
@@ -72,7 +76,9 @@ def serve(
         )
     logs.set_up(log_level)
     telemetry.set_up()
-    with VisualMemory.open(store, model=model, ratio=ratio, ttl=ttl) as memory:
+    allocation.bound_arenas()
+    kept = None if kv_cache is None else {"kv_cache_bytes": kv_cache * 2**20}
+    with VisualMemory.open(store, model=model, ratio=ratio, ttl=ttl, engine_options=kept) as memory:
         app = create_app(Tenants(memory.store, memory.engine), settings)
         run.run(app, host, port, settings)
 

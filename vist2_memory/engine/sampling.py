@@ -17,6 +17,9 @@ from transformers import (
 from vist2_memory.engine.decoding import ByteTokenizer, show
 from vist2_memory.types import GenerationParams, TokenLogprob
 
+COLDEST = 1e-30
+"""Logits over less than this are infinite; the likeliest token is certain long before."""
+
 
 class Picker:
     """Picks the next token: greedy, or sampled by the parameters."""
@@ -24,7 +27,7 @@ class Picker:
     def __init__(self, params: GenerationParams, never: Tensor) -> None:
         self._never = never
         self._warpers = LogitsProcessorList()
-        self._greedy = params.temperature == 0
+        self._greedy = params.temperature < COLDEST
         self._generator: torch.Generator | None = None
         if self._greedy:
             return

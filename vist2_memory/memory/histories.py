@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -121,8 +122,17 @@ def read_part(entry: Any, form: Form = "auto", blocks: Blocks = "name") -> Part:
     if part.unread and blocks == "refuse":
         raise InvalidMessageError(f"it has {part.unread[0]}, which is no text")
     times = (fields.get(key) for key in _TIMES)
-    time = next((t for t in times if isinstance(t, (int, float))), 0.0)
-    return replace(part, id=str(fields.get("id") or ""), time=float(time))
+    time = next(filter(None, map(_seconds, times)), 0.0)
+    return replace(part, id=str(fields.get("id") or ""), time=time)
+
+
+def _seconds(time: Any) -> float:
+    """``time`` as seconds; 0 for what is no time."""
+    try:
+        seconds = float(time) if isinstance(time, (int, float)) else 0.0
+    except OverflowError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def _of_langchain(kind: str, data: Mapping[str, Any]) -> Part:

@@ -29,7 +29,10 @@ def tool_of(tool: Mapping[str, Any]) -> Tool:
     if not isinstance(name, str) or not name:
         raise InvalidInputError(f"the function {str(function)[:60]} has no name")
     empty = {"type": "object", "properties": {}}
-    return Tool(name, function.get("description") or "", parameters or empty)
+    try:
+        return Tool(name, function.get("description") or "", parameters or empty)
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from error
 
 
 def choice_of(choice: Any, names: Sequence[str]) -> str:

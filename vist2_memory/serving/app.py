@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,10 +10,20 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from vist2_memory import __version__
-from vist2_memory.serving import chat, collections, engine, operations, page, problems, sessions
+from vist2_memory.serving import (
+    allocation,
+    chat,
+    collections,
+    engine,
+    operations,
+    page,
+    problems,
+    sessions,
+)
 from vist2_memory.serving.door import Door
 from vist2_memory.serving.gate import Gate
 from vist2_memory.serving.metrics import Metrics
+from vist2_memory.serving.openapi import refusals, tell_keys
 from vist2_memory.serving.settings import ServerSettings
 from vist2_memory.serving.state import ServerState
 from vist2_memory.serving.telemetry import Telemetry
@@ -26,15 +37,24 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        trimming = asyncio.create_task(allocation.keep_trimmed())
         yield
+        trimming.cancel()
         tenants.close()
 
     gate = Gate(settings.concurrency, settings.queue)
     app = FastAPI(
-        title="vist2_memory", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="vist2_memory",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=refusals(),
+        redirect_slashes=False,  # to where the Host header says
     )
     app.state.vist2 = ServerState(tenants, settings, gate, Metrics(gate), telemetry or Telemetry())
     problems.add_handlers(app)
+    tell_keys(app)
     for part in (operations, chat, sessions, collections, engine):
         app.include_router(part.router)
     page.add_to(app)

@@ -23,12 +23,14 @@ from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
 from vist2_memory.serving.answers import Reading
 from vist2_memory.serving.messages import read_messages
+from vist2_memory.serving.openapi import EVENTS, refusals, sent_as
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
 from vist2_memory.serving.schemas import ChatRequest
 from vist2_memory.serving.state import ServerState, State, Writer, observer_of, tell_end
 from vist2_memory.serving.telemetry import tell_failure
 from vist2_memory.serving.tenants import Tenant
+from vist2_memory.serving.told import Completion
 from vist2_memory.tracing import watching
 from vist2_memory.types import Finished, GenerationEvent, GenerationParams
 
@@ -41,7 +43,11 @@ GONE = 499
 """The status of a request whose client went away; nobody reads it."""
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses={**refusals(404, 409), 200: {**sent_as(EVENTS)[200], "model": Completion}},
+)
 async def complete(
     body: ChatRequest,
     request: Request,
@@ -62,9 +68,8 @@ async def complete(
     asked = _asked(body, tenant, body.session_id or x_session_id)
     inside = AsyncExitStack()
     span = inside.enter_context(state.telemetry.answer(tenant.memory.engine.spec.model))
+    answering = _Answering(asked, tenant, state, span, idempotency_key)
     try:
-        state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
-        answering = _Answering(asked, tenant, state, span, idempotency_key)
         first = await unless_gone(request, answering.begin(inside))
         state.metrics.first_token(time.perf_counter() - began)
         if body.stream:
@@ -142,8 +147,10 @@ class _Answering:
         self._session: tuple[str | None, str] = (None, "")
 
     async def begin(self, inside: AsyncExitStack) -> GenerationEvent:
-        """The first event; the rest is closed with ``inside``."""
-        with watching(observer_of(self._state, self._span)):
+        """Wait for a turn at the model; the first event. The rest is closed with ``inside``."""
+        state = self._state
+        state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
+        with watching(observer_of(state, self._span)):
             turn = await self._turn()
             asked = self._asked
             options = {"params": asked.params, **asked.options}
@@ -219,11 +226,13 @@ class _Answering:
 class EventStream(StreamingResponse):
     """A stream that frees what it held, however it ends, also before it began."""
 
+    media_type = EVENTS
+
     def __init__(
         self, events: AsyncIterator[str], inside: AsyncExitStack, headers: Mapping[str, str]
     ) -> None:
         unbuffered = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers}
-        super().__init__(events, headers=unbuffered, media_type="text/event-stream")
+        super().__init__(events, headers=unbuffered)
         self._inside = inside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

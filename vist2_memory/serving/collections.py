@@ -15,25 +15,27 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from vist2_memory.memory import Collection
 from vist2_memory.memory.shelf import Document
+from vist2_memory.serving.openapi import EVENTS, answered, refusals, sent_as
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.schemas import DocumentsRequest
 from vist2_memory.serving.sessions import Page, page_of
 from vist2_memory.serving.state import Admin, Reader, Writer
+from vist2_memory.serving.told import Added, Deleted, DocumentDeleted, Documents, Scopes
 from vist2_memory.text.chunking import chunk_id
 
 router = APIRouter(prefix="/v1/collections")
 
 Accept = Annotated[str, Header()]
-EVENTS = "text/event-stream"
+_ADDED = {**refusals(409), 200: {**sent_as(EVENTS)[200], "model": Added}}
 
 
-@router.get("")
+@router.get("", responses=answered(Scopes))
 async def list_collections(tenant: Reader, limit: Page = 100, after: str = "") -> dict[str, Any]:
     """The collections by name, ``limit`` of them from the one that follows ``after``."""
     return page_of(await tenant.memory.acollections(), limit, after)
 
 
-@router.get("/{name:path}/documents")
+@router.get("/{name:path}/documents", responses=answered(Documents))
 async def documents(
     name: str, tenant: Reader, limit: Page = 100, offset: Annotated[int, Query(ge=0)] = 0
 ) -> dict[str, Any]:
@@ -50,7 +52,7 @@ async def documents(
     }
 
 
-@router.post("/{name:path}/documents", response_model=None)
+@router.post("/{name:path}/documents", response_model=None, responses=_ADDED)
 async def add_documents(
     name: str, body: DocumentsRequest, tenant: Writer, accept: Accept = ""
 ) -> Response:
@@ -59,7 +61,7 @@ async def add_documents(
     return await _add(tenant.memory.collection(name), given, accept)
 
 
-@router.post("/{name:path}/files", response_model=None)
+@router.post("/{name:path}/files", response_model=None, responses=_ADDED)
 async def add_files(
     name: str, files: Annotated[list[UploadFile], File()], tenant: Writer, accept: Accept = ""
 ) -> Response:
@@ -77,14 +79,14 @@ async def add_files(
     return await _add(tenant.memory.collection(name), given, accept)
 
 
-@router.delete("/{name:path}/documents/{document}")
+@router.delete("/{name:path}/documents/{document}", responses=answered(DocumentDeleted))
 async def remove_document(name: str, document: str, tenant: Admin) -> dict[str, Any]:
     """Take out the document with this id."""
     await tenant.memory.collection(name).aremove_document(document)
     return {"object": "document.deleted", "id": document, "deleted": True}
 
 
-@router.delete("/{name:path}")
+@router.delete("/{name:path}", responses=answered(Deleted))
 async def delete(name: str, tenant: Admin) -> dict[str, Any]:
     """Delete a collection, texts and tensors."""
     deleted = await tenant.memory.collection(name).adelete()

@@ -75,14 +75,16 @@ class Door:
 
         None for the memory page, which knows people by a cookie and has its own guard.
         """
-        # Behind a proxy that serves it below a path of its own, that is in both.
-        if request.scope["path"].removeprefix(request.scope.get("root_path", "")) in OPEN:
+        # What the URL says is made up from the Host header too. Behind a proxy that serves it below
+        # a path of its own, that is in both.
+        path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        if path in OPEN:
             return DEVELOPER
         _check_host(request, state)
-        if request.url.path == "/" or request.url.path.startswith(PAGE):
-            return None
-        if int(request.headers.get("content-length") or 0) > state.settings.max_body_bytes:
+        if _length(request) > state.settings.max_body_bytes:
             raise _too_large(state.settings.max_body_bytes)
+        if path == "/" or path.startswith(PAGE):
+            return None
         key = _key(request, state)
         await inside.enter_async_context(state.gate.request(key))
         return key
@@ -90,7 +92,11 @@ class Door:
 
 def _check_host(request: Request, state: ServerState) -> None:
     """Refuse another site's name for this machine, by which its pages would read what is here."""
-    host = request.url.hostname or ""
+    try:
+        host = request.url.hostname or ""
+    except ValueError as error:  # also a query that is no UTF-8
+        words = "the address or the Host header cannot be read"
+        raise problems.Problem(400, words, "invalid_input") from error
     if state.settings.keys is None and not is_loopback(host):
         raise problems.Problem(
             421, f"a server without keys is asked as localhost, not as {host[:80]}", "invalid_host"
@@ -108,6 +114,14 @@ def _key(request: Request, state: ServerState) -> Key:
             401, "no valid API key: send it as `Authorization: Bearer vist2-...`", "invalid_api_key"
         )
     return found
+
+
+def _length(request: Request) -> int:
+    """The length of the body, as the client tells it."""
+    told = request.headers.get("content-length") or "0"
+    if not (told.isascii() and told.isdigit() and len(told) < 20):
+        raise problems.Problem(400, "Content-Length is not a number of bytes", "invalid_input")
+    return int(told)
 
 
 def _limited(receive: Receive, most: int) -> Receive:

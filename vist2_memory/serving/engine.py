@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -18,6 +18,7 @@ from vist2_memory.errors import CodecError
 from vist2_memory.memory.context import check_answers
 from vist2_memory.memory.streams import from_thread
 from vist2_memory.serving.chat import EventStream, unless_gone
+from vist2_memory.serving.openapi import BYTES, EVENTS, answered, refusals, sent_as, takes
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, sent
 from vist2_memory.serving.state import (
@@ -30,6 +31,7 @@ from vist2_memory.serving.state import (
 )
 from vist2_memory.serving.telemetry import tell_failure
 from vist2_memory.serving.tenants import Tenant
+from vist2_memory.serving.told import Checked, Missing
 from vist2_memory.store.base import Scope
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.tracing import watching
@@ -37,7 +39,9 @@ from vist2_memory.types import Chunk, Finished, GenerationEvent, VisualTokens
 
 router = APIRouter(prefix="/v1/engine")
 
-BINARY = "application/octet-stream"
+
+class _Bytes(Response):
+    media_type = BYTES
 
 
 class _Text(BaseModel):
@@ -55,10 +59,10 @@ class EncodeRequest(BaseModel):
 class MissingRequest(BaseModel):
     """``POST /v1/engine/missing``: chunks by their ids."""
 
-    ids: list[str] = Field(max_length=100_000)
+    ids: list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = Field(max_length=100_000)
 
 
-@router.get("")
+@router.get("", responses=refusals(501))
 async def describe(tenant: Reader) -> dict[str, Any]:
     """What a client needs to cut text as the engine does."""
     engine = tenant.memory.engine
@@ -76,7 +80,7 @@ async def describe(tenant: Reader) -> dict[str, Any]:
     }
 
 
-@router.post("/encode", response_model=None)
+@router.post("/encode", response_class=_Bytes, responses=sent_as(BYTES))
 async def encode(body: EncodeRequest, tenant: Writer, state: State) -> Response:
     """The visual tokens of chunks, as a packet."""
     engine = tenant.memory.engine
@@ -87,10 +91,10 @@ async def encode(body: EncodeRequest, tenant: Writer, state: State) -> Response:
         except ValueError as error:
             raise Problem(400, f"a chunk cannot be drawn: {error}", "invalid_input") from error
     tenant.sent.put(_scope(tenant), visual)
-    return Response(wire.packed({}, visual, engine.spec.tensors), media_type=BINARY)
+    return _Bytes(wire.packed({}, visual, engine.spec.tensors))
 
 
-@router.post("/missing")
+@router.post("/missing", responses=answered(Missing))
 async def missing(body: MissingRequest, tenant: Writer) -> dict[str, Any]:
     """Which chunks' visual tokens have to be sent with the next generation."""
     fingerprint = tenant.memory.engine.spec.fingerprint
@@ -98,7 +102,7 @@ async def missing(body: MissingRequest, tenant: Writer) -> dict[str, Any]:
     return {"missing": [id for id in dict.fromkeys(body.ids) if id not in found]}
 
 
-@router.post("/check")
+@router.post("/check", responses=answered(Checked))
 async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     """Whether a generation can honour parameters; an error says why not."""
     params = wire.read_params(body)
@@ -106,14 +110,19 @@ async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     return {"ok": True}
 
 
-@router.post("/generate", response_model=None)
+@router.post(
+    "/generate",
+    response_class=Response,
+    responses=sent_as(EVENTS),
+    openapi_extra=takes(BYTES),
+)
 async def generate(request: Request, tenant: Writer, state: State) -> Response:
     """Generate from a packet of a context and those of its visual tokens that are not here."""
     inside = AsyncExitStack()
     span = inside.enter_context(state.telemetry.answer(tenant.memory.engine.spec.model))
     try:
-        events = await _begun(await request.body(), tenant, state, inside, span)
-        first = await unless_gone(request, _first(events))
+        begun = _begun(await request.body(), tenant, state, inside, span)
+        first, events = await unless_gone(request, begun)
     except BaseException as error:
         tell_failure(span, error)
         await inside.aclose()
@@ -123,7 +132,8 @@ async def generate(request: Request, tenant: Writer, state: State) -> Response:
 
 async def _begun(
     data: bytes, tenant: Tenant, state: ServerState, inside: AsyncExitStack, span: Span
-) -> AsyncGenerator[GenerationEvent, None]:
+) -> tuple[GenerationEvent, AsyncGenerator[GenerationEvent, None]]:
+    """The first event, and the others."""
     engine = tenant.memory.engine
     try:
         header, visual = wire.unpacked(data, engine.spec.fingerprint)
@@ -142,11 +152,8 @@ async def _begun(
     state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
     with watching(observer_of(state, span)):
         events = from_thread(lambda: engine.generate(context, params))
-    return await inside.enter_async_context(aclosing(events))
-
-
-async def _first(events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent:
-    return await anext(events)
+    await inside.enter_async_context(aclosing(events))
+    return await anext(events), events
 
 
 async def _told(

@@ -6,27 +6,30 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from vist2_memory.errors import Vist2Error
 from vist2_memory.serving.metrics import CONTENT_TYPE
+from vist2_memory.serving.openapi import answered
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.state import Admin, Reader, ServerState, State
+from vist2_memory.serving.told import Model, Models, Status
 from vist2_memory.store.base import Scope
 
 router = APIRouter()
 
 _PROBE = Scope("vist2-probe", "session", "probe")
 _PROBE_S = 5.0
+_STATUS = {"model": Status}
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=answered(Status))
 async def health() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={200: _STATUS, 503: _STATUS})
 async def ready(state: State) -> JSONResponse:
     """Whether requests should come here: the store answers, and the server is not about to end."""
     up = await store_answers(state)
@@ -34,20 +37,20 @@ async def ready(state: State) -> JSONResponse:
     return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(_: Admin, state: State) -> Response:
     """The figures, as Prometheus reads them."""
     await store_answers(state)
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=answered(Models))
 async def models(tenant: Reader) -> dict[str, Any]:
     """The model that is served."""
     return {"object": "list", "data": [_model(tenant.memory.engine.spec)]}
 
 
-@router.get("/v1/models/{id:path}")
+@router.get("/v1/models/{id:path}", responses=answered(Model, 404))
 async def model(id: str, tenant: Reader) -> dict[str, Any]:
     """One model."""
     spec = tenant.memory.engine.spec

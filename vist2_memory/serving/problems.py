@@ -33,6 +33,8 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.StoreError, 500, "server_error", "store_error"),
     (errors.Vist2Error, 500, "server_error", "model_error"),
 )
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+"""Of errors that Starlette raises."""
 
 
 class Problem(HTTPException):
@@ -80,13 +82,14 @@ def add_handlers(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
         body = _body(f"{where}: {first['msg']}", "invalid_request_error", "invalid_input", where)
         return JSONResponse(body, 400)
 
     async def by_status(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        body = _body(str(error.detail), "invalid_request_error", "not_found")
+        code = _CODES.get(error.status_code, "invalid_input")
+        body = _body(str(error.detail), "invalid_request_error", code)
         return JSONResponse(body, error.status_code, error.headers)
 
     for kind in (Problem, BusyError, errors.Vist2Error):

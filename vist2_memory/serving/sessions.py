@@ -12,15 +12,24 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from vist2_memory.errors import ConflictError, InvalidInputError, StoreFormatError
 from vist2_memory.memory.histories import to_messages
 from vist2_memory.serving.messages import read_messages
+from vist2_memory.serving.openapi import JSON_LINES, answered, refusals, sent_as, takes
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.schemas import AppendRequest, ForkRequest
 from vist2_memory.serving.state import Admin, Reader, Writer
 from vist2_memory.serving.tenants import Tenant
+from vist2_memory.serving.told import (
+    Appended,
+    Deleted,
+    Forked,
+    Imported,
+    Messages,
+    Scopes,
+)
 from vist2_memory.store.base import ScopeInfo
 from vist2_memory.types import Message, ToolCall
 
@@ -28,18 +37,23 @@ router = APIRouter(prefix="/v1/sessions")
 T = TypeVar("T")
 
 Page = Annotated[int, Query(ge=1, le=1000)]
-JSON_LINES = "application/x-ndjson"
+
+
+class _Lines(PlainTextResponse):
+    media_type = JSON_LINES
+
+
 _ATTEMPTS = 10
 """How often an addition is tried again after another writer came first."""
 
 
-@router.get("")
+@router.get("", responses=answered(Scopes))
 async def list_sessions(tenant: Reader, limit: Page = 100, after: str = "") -> dict[str, Any]:
     """The sessions by name, ``limit`` of them from the one that follows ``after``."""
     return page_of(await tenant.memory.asessions(), limit, after)
 
 
-@router.get("/{id:path}/messages")
+@router.get("/{id:path}/messages", responses=answered(Messages))
 async def messages(
     id: str, tenant: Reader, limit: Page = 1000, offset: Annotated[int, Query(ge=0)] = 0
 ) -> dict[str, Any]:
@@ -54,7 +68,7 @@ async def messages(
     }
 
 
-@router.post("/{id:path}/messages")
+@router.post("/{id:path}/messages", responses=answered(Appended, 409))
 async def append(id: str, body: AppendRequest, tenant: Writer) -> dict[str, Any]:
     """Add what was said elsewhere, all or none; what is there under its ``id`` is passed over."""
     parts = read_messages(body.messages)
@@ -76,20 +90,28 @@ async def append(id: str, body: AppendRequest, tenant: Writer) -> dict[str, Any]
     return {"object": "list", "added": len(new)}
 
 
-@router.post("/{id:path}/fork")
+@router.post("/{id:path}/fork", responses=answered(Forked, 409))
 async def fork(id: str, body: ForkRequest, tenant: Writer) -> dict[str, Any]:
     """A new session that begins as this one."""
     session = await tenant.memory.session(id).abranch(body.id, at=body.at)
     return {"object": "session", "id": session.id, "messages": len(await session.amessages())}
 
 
-@router.get("/{id:path}/export")
-async def export(id: str, tenant: Reader) -> PlainTextResponse:
+@router.get(
+    "/{id:path}/export",
+    response_class=_Lines,
+    responses={**sent_as(JSON_LINES), **refusals(404)},
+)
+async def export(id: str, tenant: Reader) -> Response:
     """The session as JSON lines, a header and then the messages."""
-    return PlainTextResponse(await exported(tenant, id), media_type=JSON_LINES)
+    return _Lines(await exported(tenant, id))
 
 
-@router.post("/{id:path}/import")
+@router.post(
+    "/{id:path}/import",
+    responses=answered(Imported, 409),
+    openapi_extra=takes(JSON_LINES),
+)
 async def import_session(id: str, request: Request, tenant: Writer) -> dict[str, Any]:
     """Take in what :func:`export` gave, or JSON lines of OpenAI's or LangChain's messages."""
     data = await request.body()
@@ -98,7 +120,8 @@ async def import_session(id: str, request: Request, tenant: Writer) -> dict[str,
         path = folder / "session.jsonl"
         path.write_bytes(data)
         imported = tenant.memory.import_histories(path, id=id, tensors=False)
-        return asdict(imported)
+        told = [warning.replace(f"{path}:", "line ") for warning in imported.warnings]
+        return {**asdict(imported), "warnings": told}
 
     try:
         return {"object": "import", **(await _in_a_folder(taken_in))}
@@ -106,7 +129,7 @@ async def import_session(id: str, request: Request, tenant: Writer) -> dict[str,
         raise Problem(400, _without_folder(error), "invalid_file") from error
 
 
-@router.delete("/{id:path}")
+@router.delete("/{id:path}", responses=answered(Deleted))
 async def delete(id: str, tenant: Admin) -> dict[str, Any]:
     """Delete a session, its log and its tensors."""
     deleted = await tenant.memory.session(id).adelete()

@@ -53,6 +53,9 @@ def packed(header: Mapping[str, Any], visual: Sequence[VisualTokens], form: Tens
     return bytes(save(arrays or {"none": np.zeros(0, np.uint8)}, told))
 
 
+_WRONG = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
 def unpacked(data: bytes, fingerprint: str) -> tuple[dict[str, Any], list[VisualTokens]]:
     """The header and the visual tokens of a packet.
 
@@ -64,7 +67,7 @@ def unpacked(data: bytes, fingerprint: str) -> tuple[dict[str, Any], list[Visual
         header, ids = told["header"], told["ids"]
         found = dict(safetensors.deserialize(data))
         parts = [bytes(found[str(place)]["data"]) for place in range(len(ids))]
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (*_WRONG, safetensors.SafetensorError) as error:
         raise CodecError(f"what was sent is no packet: {error!r}") from error
     visual = [
         decode(part, scope=_WIRE, fingerprint=fingerprint, chunk_id=chunk_id)

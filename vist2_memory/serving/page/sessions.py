@@ -18,6 +18,7 @@ from vist2_memory.memory import Session
 from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.search import Found
 from vist2_memory.serving import sessions as api
+from vist2_memory.serving.openapi import JSON_LINES
 from vist2_memory.serving.page import chunks
 from vist2_memory.serving.page.answers import answer_view
 from vist2_memory.serving.page.chunks import CHUNKS_A_PAGE
@@ -96,7 +97,7 @@ async def export(tenant: Reader, id: Name) -> Response:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", id).strip(".-")[:80] or "session"
     name = f"filename=\"{plain}.jsonl\"; filename*=UTF-8''{quote(id[:80], safe='')}.jsonl"
     headers = {"Content-Disposition": f"attachment; {name}"}
-    return Response(await api.exported(tenant, id), headers=headers, media_type=api.JSON_LINES)
+    return Response(await api.exported(tenant, id), headers=headers, media_type=JSON_LINES)
 
 
 @router.get("/page/session/delete")
