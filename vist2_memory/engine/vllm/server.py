@@ -221,7 +221,7 @@ def _names(card: Mapping[str, Any]) -> set[str]:
 def _body(request: Request, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "prompt_embeds": _packed(request.embeds),
+        "prompt_embeds": _packed(request.read),
         "stream": True,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
