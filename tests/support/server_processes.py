@@ -42,7 +42,7 @@ class ServerProcess:
         headers = {"Authorization": f"Bearer {key or self.key}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
-    def start(self) -> None:
+    def start(self, seconds: float = 60) -> None:
         """Start, and wait until it is ready."""
         command = [sys.executable, "-m", "vist2_memory.cli", "serve", "--port", str(self.port)]
         command += ["--store", self._store, "--keys", str(self._keys), *self._options]
@@ -50,7 +50,7 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment(), cwd=self.folder
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while not self._ready():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log

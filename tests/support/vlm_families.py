@@ -124,10 +124,14 @@ def _text(ids: dict[str, int], **more: Any) -> dict[str, Any]:
     return TEXT | {"vocab_size": len(ids) + 20} | more
 
 
-def _qwen(kind: Any, vision: dict[str, Any], *section: int) -> Callable[[dict[str, int]], Any]:
+def _qwen(
+    kind: Any, vision: dict[str, Any], *section: int, **more: Any
+) -> Callable[[dict[str, int]], Any]:
+    rope = _rope(mrope_section=list(section), **more)
+
     def config(ids: dict[str, int]) -> Any:
         return kind(
-            text_config=_text(ids, rope_parameters=_rope(mrope_section=list(section))),
+            text_config=_text(ids, rope_parameters=rope),
             vision_config=vision,
             image_token_id=ids["<|image_pad|>"],
             video_token_id=ids["<|video_pad|>"],
@@ -141,7 +145,9 @@ def _qwen(kind: Any, vision: dict[str, Any], *section: int) -> Callable[[dict[st
 def _glm(ids: dict[str, int]) -> Any:
     return transformers.Glm4vConfig(
         text_config=_text(
-            ids, rope_parameters=_rope(mrope_section=[2, 3, 3], partial_rotary_factor=0.5)
+            ids,
+            attention_bias=True,  # as the published ones say: vLLM goes by it
+            rope_parameters=_rope(mrope_section=[2, 3, 3], partial_rotary_factor=0.5),
         ),
         vision_config=VISION | {"image_size": 112},
         image_token_id=ids["<|image|>"],
@@ -212,7 +218,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     "qwen3_vl": replace(
         _qwen_sample(
-            _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 8, 4, 4),
+            _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 8, 4, 4, mrope_interleaved=True),
             transformers.Qwen3VLProcessor,
             # Small pages are below the least size that the published processors leave alone.
             lambda: transformers.Qwen2VLImageProcessorPil(

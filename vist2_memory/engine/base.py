@@ -59,6 +59,8 @@ class Engine(ABC):
 
     spec: EngineSpec
     chunker: Chunker
+    at_once: int = 8
+    """Answers that it is best asked for at once: one that runs them as a batch wants many."""
 
     @abstractmethod
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:

@@ -49,6 +49,12 @@ class MissingRequest(BaseModel):
     ids: list[str] = Field(max_length=100_000)
 
 
+class ForgetRequest(BaseModel):
+    """``POST /v1/engine/forget``."""
+
+    owner: str = Field(min_length=1, max_length=1000)
+
+
 @router.get("")
 async def describe(tenant: Reader) -> dict[str, Any]:
     """What a client needs to cut text as the engine does."""
@@ -94,6 +100,15 @@ async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     """Whether a generation can honour parameters; an error says why not."""
     params = wire.read_params(body)
     await asyncio.to_thread(check_answers, tenant.memory.engine, params)
+    return {"ok": True}
+
+
+@router.post("/forget")
+async def forget(body: ForgetRequest, tenant: Writer) -> dict[str, bool]:
+    """Drop what is kept of generations from contexts of an owner, and what was sent for them."""
+    tenant.sent.forget(_scope(tenant))
+    owner = wire.owner_of(tenant.memory.namespace, body.owner)
+    await asyncio.to_thread(tenant.memory.engine.forget, owner)
     return {"ok": True}
 
 

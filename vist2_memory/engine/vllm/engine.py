@@ -15,7 +15,8 @@ from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.vllm.arguments import EMBEDDINGS, refuse_heat
 from vist2_memory.engine.vllm.asking import Allowed, Asking
 from vist2_memory.engine.vllm.decoder import VLLMDecoder
-from vist2_memory.engine.vllm.opening import Served, device_for, open_transport
+from vist2_memory.engine.vllm.opening import AT_ONCE, Served, device_for, open_transport
+from vist2_memory.engine.vllm.salts import Salts
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import TensorFormat
 from vist2_memory.types import GenerationParams
@@ -23,6 +24,8 @@ from vist2_memory.types import GenerationParams
 
 class VLLMEngine(Vist2Engine):
     """A VIST2 checkpoint whose language model runs in vLLM: in this process, or on a server."""
+
+    at_once = AT_ONCE
 
     def __init__(
         self,
@@ -58,7 +61,12 @@ class VLLMEngine(Vist2Engine):
             hidden_size=table.shape[1],
             encode=processor.tokenizer.encode,
         )
+        self._salts = Salts()
         self.transport = open_transport(where, served, self.options, device)
+
+    def forget(self, owner: str) -> None:
+        """See :meth:`Engine.forget`; what was kept is found no more, and overwritten in time."""
+        self._salts.forget(owner)
 
     def close(self) -> None:
         """Stop vLLM, where it was started here."""
@@ -74,5 +82,6 @@ class VLLMEngine(Vist2Engine):
         params, tokenizer = prompt.params, self.processor.tokenizer
         steering = self._grammars.steer(params)
         allowed = Allowed(steering, self.stop_ids, self._never_said(params), self._ids)
-        asking = Asking(self.transport, tokenizer, params, allowed, prompt.cache_salt)
+        salt = self._salts.of(prompt.cache_salt, prompt.owner)
+        asking = Asking(self.transport, tokenizer, params, allowed, salt)
         return VLLMDecoder(prompt, self.encoder, asking)

@@ -22,6 +22,9 @@ from vist2_memory.engine.vllm.arguments import (
 from vist2_memory.engine.vllm.requests import Transport
 from vist2_memory.errors import InvalidInputError
 
+AT_ONCE = 64
+"""Answers that vLLM is best asked for at once; more of them wait in its own queue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -36,6 +39,8 @@ class Served:
     hidden_size: int
     encode: Callable[[str], Sequence[int]]
     """The ids of a text."""
+    needs: str = "--enable-prompt-embeds"
+    """How a server of it is started."""
 
 
 def device_for(where: str, options: EngineOptions) -> torch.device:
@@ -86,6 +91,6 @@ def _server(url: str, served: Served, asked: dict[str, Any]) -> Transport:
 
     probe = served.encode(probe_text())
     name = asked.get("model") or served.spec.model
-    expected = Expected(name, served.hidden_size, served.positions, tuple(probe))
+    expected = Expected(name, served.hidden_size, served.positions, tuple(probe), served.needs)
     timeout = float(asked.get("timeout", TOKEN_S))
     return Server(url, expected, timeout=timeout)

@@ -20,8 +20,10 @@ from vist2_memory.engine.options import VLLM, EngineOptions
 from vist2_memory.engine.steering import Steering
 from vist2_memory.engine.vllm.arguments import LORA, refuse_heat
 from vist2_memory.engine.vllm.asking import Allowed, Asking
-from vist2_memory.engine.vllm.opening import Served, device_for, open_transport
+from vist2_memory.engine.vllm.opening import AT_ONCE, Served, device_for, open_transport
 from vist2_memory.engine.vllm.requests import Image, Paged
+from vist2_memory.engine.vllm.salts import Salts
+from vist2_memory.engine.vllm.server_pages import NEEDS
 from vist2_memory.engine.vlm.chat import Item
 from vist2_memory.engine.vlm.engine import VLMEngine
 from vist2_memory.engine.vlm.families import find_family
@@ -44,6 +46,8 @@ _LIMITS: dict[str, dict[str, int]] = {
 
 class VLLMPagesEngine(VLMEngine):
     """A published vision-language model whose language model runs in vLLM."""
+
+    at_once = AT_ONCE
 
     def __init__(
         self,
@@ -89,8 +93,14 @@ class VLLMPagesEngine(VLMEngine):
             positions=self._positions,
             hidden_size=text.hidden_size,
             encode=self.tokenizer.encode,
+            needs=NEEDS,
         )
+        self._salts = Salts()
         self.transport = open_transport(where, served, self.options, device)
+
+    def forget(self, owner: str) -> None:
+        """See :meth:`Engine.forget`; what was kept is found no more, and overwritten in time."""
+        self._salts.forget(owner)
 
     def close(self) -> None:
         """Stop vLLM, where it was started here."""
@@ -118,8 +128,9 @@ class VLLMPagesEngine(VLMEngine):
         refuse_heat(params)
         never = frozenset(self._suppressed(steering).tolist())
         allowed = Allowed(steering, self._stop_ids, never, self._ids)
-        asking = Asking(self.transport, self.tokenizer, params, allowed, context.cache_salt)
-        return _AskingReader(self.family, items, asking, context.cache_salt)
+        salt = self._salts.of(context.cache_salt, context.owner)
+        asking = Asking(self.transport, self.tokenizer, params, allowed, salt)
+        return _AskingReader(self.family, items, asking, salt)
 
 
 class _AskingReader(Reader):

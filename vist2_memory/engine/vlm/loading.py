@@ -17,6 +17,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from vist2_memory.engine.loading import no_progress_bar
 from vist2_memory.errors import ModelError
@@ -57,7 +58,12 @@ def load_eyes(folder: Path, device: torch.device, dtype: str) -> Parts:
     text = config.get_text_config()
     layers, kinds = text.num_hidden_layers, getattr(text, "layer_types", None)
     text.num_hidden_layers, text.layer_types = 0, []
-    parts = _load(folder, dtype, config)
+    shown = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would tell at length of the weights that are left out
+    try:
+        parts = _load(folder, dtype, config)
+    finally:
+        logging.set_verbosity(shown)
     model: Any = parts.model
     model.model.language_model, model.lm_head = nn.Identity(), nn.Identity()
     loaded = model.config.get_text_config()
