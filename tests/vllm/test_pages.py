@@ -121,7 +121,7 @@ def test_the_next_turn_finds_its_pages_in_the_cache_and_other_salts_do_not(
 
 
 def test_many_at_once_say_what_each_says_alone(pair: Pair) -> None:
-    params = GenerationParams(max_tokens=30)
+    params = GenerationParams(max_tokens=30, logprobs=0)
     contexts = [
         context_of(pair.torch, 2, salt=f"s{number}", first=f"It was {number} o'clock. ")
         for number in range(8)
@@ -130,7 +130,9 @@ def test_many_at_once_say_what_each_says_alone(pair: Pair) -> None:
     with ThreadPoolExecutor(len(contexts)) as pool:
         together: list[Said] = list(pool.map(lambda one: said(pair.vllm, one, params), contexts))
     assert [answer.text for answer in together] == [answer.text for answer in alone]
-    assert len({answer.text for answer in together}) > 1
+    begun = [answer.logprobs[0].logprob for answer in together]
+    assert begun == pytest.approx([answer.logprobs[0].logprob for answer in alone], abs=1e-3)
+    assert len({round(one, 3) for one in begun}) > 1
 
 
 def test_an_answer_that_is_left_is_aborted(pair: Pair) -> None:

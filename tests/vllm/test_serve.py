@@ -15,7 +15,7 @@ from tests.support.server_processes import ServerProcess
 from vist2_memory import GenerationParams, VisualMemory
 from vist2_memory.engine.torch import TorchEngine
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(500)
 SESSIONS = 8
 QUESTION = "What is my cat called?"
 ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 600}
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     options = ("--engine", "vllm", "--engine-option", f"kv_cache_bytes={2**27}")
     process = ServerProcess(tmp_path_factory.mktemp("server"), redis.url, *options)
     try:
-        process.start(240)
+        process.start(360)
         yield process
     finally:
         process.stop()
