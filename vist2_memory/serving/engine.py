@@ -140,6 +140,13 @@ async def _begun(
         ids = list(header["context"]["visual"])
         known = tenant.sent.get(_scope(tenant), engine.spec.fingerprint, ids)
         known |= {tokens.chunk_id: tokens for tokens in visual}
+        if lacking := [id for id in ids if id not in known]:
+            raise Problem(
+                400,
+                f"{len(lacking)} chunks were named whose visual tokens are not here any more: send "
+                "them",
+                "visual_tokens_lacking",
+            )
         context = wire.read_context(header["context"], known, tenant.memory.namespace)
     except (KeyError, TypeError) as error:
         raise Problem(400, f"the packet lacks {error}: send it again", "invalid_input") from error

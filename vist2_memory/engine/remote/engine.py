@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.remote import wire
-from vist2_memory.engine.remote.client import Client
+from vist2_memory.engine.remote.client import Client, LackingError
 from vist2_memory.errors import (
     CodecError,
     EncodingError,
@@ -125,6 +125,14 @@ class RemoteEngine(Engine):
         body = {"ids": list(known)}
         missing = self._client.json("POST", "/v1/engine/missing", json=body)["missing"]
         sent = [known[chunk_id] for chunk_id in missing if chunk_id in known]
+        try:
+            yield from self._generated(header, sent)
+        except LackingError:  # told before the first event
+            yield from self._generated(header, list(known.values()))
+
+    def _generated(
+        self, header: dict[str, Any], sent: Sequence[VisualTokens]
+    ) -> Iterator[GenerationEvent]:
         data = wire.packed(header, sent, self.spec.tensors)
         path = "/v1/engine/generate"
         with self._client.stream("POST", path, content=data, headers=BINARY) as response:
