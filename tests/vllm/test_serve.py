@@ -27,7 +27,7 @@ def facts(number: int) -> str:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     redis = started(tmp_path_factory.mktemp("redis"))
     options = ("--engine", "vllm", "--engine-option", f"kv_cache_bytes={2**27}")
@@ -91,42 +91,51 @@ def running(server: ServerProcess) -> int:
     return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vist2_running"))
 
 
-def test_sessions_that_stream_at_once_say_what_each_says_in_this_process(
+def begun(lines: Iterator[str]) -> str:
+    """Text of an answer, once there is some."""
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if line.startswith("data: {"):
+            for choice in json.loads(line.removeprefix("data: ")).get("choices") or ():
+                if text := choice["delta"].get("content"):
+                    return str(text)
+    raise AssertionError(f"no text came: {seen}")
+
+
+def test_many_stream_at_once_one_goes_away_and_the_server_ends(
     server: ServerProcess, reference: TorchEngine
 ) -> None:
+    """One test, since a server takes long to start."""
     with ThreadPoolExecutor(SESSIONS) as pool:
         together = list(pool.map(lambda number: streamed(server, number), range(SESSIONS)))
     assert together == [told_here(reference, number) for number in range(SESSIONS)]
     assert len(set(together)) > 1
 
-
-def test_a_client_that_goes_away_and_the_end(server: ServerProcess) -> None:
-    """What is left is aborted; the end of the server is that of vLLM's processes."""
     body = {
         "messages": [{"role": "user", "content": "Count."}],
+        "session_id": "left",
         "stream": True,
-        "max_tokens": 2000,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": ENDLESS}},
+        "max_tokens": 4000,
+        "response_format": {"type": "json_schema", "json_schema": {"schema": ENDLESS}},
     }
     with (
         server.client() as client,
         client.stream("POST", "/v1/chat/completions", json=body) as response,
     ):
-        assert response.status_code == 200
-        next(response.iter_lines())
+        assert begun(response.iter_lines())
         assert running(server) == 1
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while running(server) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert running(server) == 0
+
     assert server.process is not None
     below = processes_below(server.process.pid)
-    assert below
-    began = time.monotonic()
+    assert len(below) >= 2
     server.tell_to_end()
     assert server.process.wait(60) == 0
-    assert time.monotonic() - began < 30  # less than answers in progress are given
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert [pid for pid in below if Path(f"/proc/{pid}").exists()] == []

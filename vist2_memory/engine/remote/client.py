@@ -30,7 +30,6 @@ PATIENCE_S = 60.0
 """Seconds for which a server that is busy is asked again."""
 
 
-
 class LackingError(EngineUnavailableError):
     """Visual tokens that were named have been dropped there meanwhile, and have to be sent."""
 

@@ -1,8 +1,7 @@
 """What keeps apart what vLLM keeps: the salt of a namespace, until something of it is forgotten.
 
 vLLM drops nothing of one owner alone. But what it keeps is found by its salt: where a namespace
-gets another one, nothing of before is ever found again, and it is overwritten in time, as what was not
-used for longest.
+gets another one, nothing of before is ever found again, and it is overwritten in time.
 """
 
 from __future__ import annotations
