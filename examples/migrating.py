@@ -20,7 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from langchain_vist2 import ChatVIST2, Vist2ChatMessageHistory, VisualMemoryMiddleware
-from langchain_vist2.migration import import_redis_histories, unsummarized_messages
+from langchain_vist2.history.migration import import_redis_histories, unsummarized_messages
 from vist2_memory import VisualMemory
 
 QUESTION = "What is my cat called?"

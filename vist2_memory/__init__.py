@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from vist2_memory.types import (
         Chunk,
         ChunkFolded,
+        ChunkUse,
         Finished,
         GenerationEvent,
         GenerationParams,
@@ -96,6 +97,7 @@ _HOMES = {
     "vist2_memory.types": (
         "Chunk",
         "ChunkFolded",
+        "ChunkUse",
         "Finished",
         "GenerationEvent",
         "GenerationParams",
@@ -113,6 +115,7 @@ __all__ = [
     "AnswerNotLoggedError",
     "Chunk",
     "ChunkFolded",
+    "ChunkUse",
     "CodecError",
     "Collection",
     "ConflictError",

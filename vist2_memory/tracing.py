@@ -51,6 +51,21 @@ def watching(observer: Observer | None) -> Iterator[None]:
         _observer.reset(token)
 
 
+def together(*observers: Observer) -> Observer:
+    """One observer that tells all of ``observers``."""
+
+    def observe(name: str, attributes: Mapping[str, Any]) -> Ended:
+        all_ended = [observer(name, attributes) for observer in observers]
+
+        def ended(error: BaseException | None, outcome: Mapping[str, Any]) -> None:
+            for one in all_ended:
+                one(error, outcome)
+
+        return ended
+
+    return observe
+
+
 def watched(steps: Iterator[T], observer: Observer | None) -> Iterator[T]:
     """``steps``, with ``observer`` told of the spans in each, and not of those in between."""
     try:

@@ -312,8 +312,29 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkUse:
+    """A chunk that could have been read to answer: of what it is, its tokens, whether it was read.
+
+    ``document``: the id of the document that it is of, in a collection. ``visual_tokens`` stand for
+    ``tokens`` of text.
+    """
+
+    kind: Literal["session", "collection"]
+    name: str
+    document: str
+    chunk_id: str
+    tokens: int
+    visual_tokens: int
+    pinned: bool
+    read: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a generation. ``text`` is the whole answer, ``calls`` what it asks tools for."""
+    """The end of a generation. ``text`` is the whole answer, ``calls`` what it asks tools for.
+
+    ``chunks``: all chunks of the memory, in the order in which those that were read stood.
+    """
 
     text: str
     reason: FinishReason
@@ -323,6 +344,7 @@ class Finished:
     left_out_tokens: int = 0
     calls: tuple[ToolCall, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    chunks: tuple[ChunkUse, ...] = ()
 
 
 GenerationEvent: TypeAlias = TextDelta | ToolCallDelta | ChunkFolded | Finished

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langchain_vist2.chat_model import ChatVIST2
-    from langchain_vist2.documents import VisualDocuments
-    from langchain_vist2.history import Vist2ChatMessageHistory
-    from langchain_vist2.middleware import VisualMemoryMiddleware
+    from langchain_vist2.agents.middleware import VisualMemoryMiddleware
+    from langchain_vist2.chat.model import ChatVIST2
+    from langchain_vist2.documents.retriever import VisualRetriever
+    from langchain_vist2.documents.visual_documents import VisualDocuments
+    from langchain_vist2.history.message_history import Vist2ChatMessageHistory
+    from langchain_vist2.history.visual_history import VisualHistory
     from langchain_vist2.reference import VisualContext
-    from langchain_vist2.retriever import VisualRetriever
-    from langchain_vist2.visual_history import VisualHistory
 
 _HOME = {
-    "ChatVIST2": "langchain_vist2.chat_model",
-    "Vist2ChatMessageHistory": "langchain_vist2.history",
+    "ChatVIST2": "langchain_vist2.chat.model",
+    "Vist2ChatMessageHistory": "langchain_vist2.history.message_history",
     "VisualContext": "langchain_vist2.reference",
-    "VisualDocuments": "langchain_vist2.documents",
-    "VisualHistory": "langchain_vist2.visual_history",
-    "VisualMemoryMiddleware": "langchain_vist2.middleware",
-    "VisualRetriever": "langchain_vist2.retriever",
+    "VisualDocuments": "langchain_vist2.documents.visual_documents",
+    "VisualHistory": "langchain_vist2.history.visual_history",
+    "VisualMemoryMiddleware": "langchain_vist2.agents.middleware",
+    "VisualRetriever": "langchain_vist2.documents.retriever",
 }
 
 __all__ = [

@@ -6,6 +6,7 @@ what it answers, token by token, so that an engine must take its choices from th
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.support.checkpoints import save_small, small_config
 from tests.support.engines import CountingEngine, Script, embed
@@ -99,6 +101,24 @@ def test_the_cost_of_a_chunk_is_what_encoding_it_takes(engine: Engine, text: str
     [chunk] = chunks_of(text)
     cost = engine.cost(chunk)
     assert cost == len(engine.encode([chunk])[0])
+
+
+@pytest.mark.parametrize(("text", "drawn"), [(PROSE[:24], True), (" called", False)])
+def test_the_picture_of_a_chunk_is_its_sketch_or_none_where_it_stays_text(
+    engine: Engine, text: str, drawn: bool
+) -> None:
+    [chunk] = chunks_of(text)
+    picture = engine.picture(chunk)
+    if not drawn:
+        assert picture is None
+        return
+    assert picture is not None
+    geometry = small_config().sketch_geometry
+    lines = geometry.lines(len(text))
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.format == "PNG"
+        assert image.width == 3 * geometry.columns * geometry.cell_width
+        assert image.height == 3 * lines * geometry.cell_height
 
 
 def test_more_chunks_than_a_batch_are_encoded_as_each_alone(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
-from langchain_vist2.following import sessions_of
+from langchain_vist2.agents.following import sessions_of
 from tests.support.agents import agent_memory, calls, engine_of
 from tests.support.histories import orphans
 from vist2_memory.types import Finished

@@ -71,6 +71,9 @@ class PlainEngine(Engine):
     def cost(self, chunk: Chunk) -> int:
         return self._renderer.visual_tokens(chunk.text)
 
+    def picture(self, chunk: Chunk) -> bytes:
+        return self._renderer.draw([chunk])[0].to_png()
+
     def _values(self, text: str) -> np.ndarray:
         count = self._renderer.visual_tokens(text)
         digest = hashlib.blake2b(text.encode(), digest_size=4).digest()

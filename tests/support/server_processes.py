@@ -19,15 +19,20 @@ PATHS = os.pathsep.join([str(ROOT), str(ROOT / "integrations")])
 
 
 class ServerProcess:
-    """A server with the bundled model; ``key`` opens the namespace ``acme``, with all rights."""
+    """A server with the bundled model; ``key`` opens the namespace ``acme``, with all rights.
 
-    def __init__(self, folder: Path, store: str, *options: str) -> None:
+    ``keys`` is False: it has none, and lets in who is on this machine.
+    """
+
+    def __init__(self, folder: Path, store: str, *options: str, keys: bool = True) -> None:
         self.folder, self._options = folder, options
         self._store, self.port = store, free_port()
-        keys = folder / "keys.json"
-        self.key = self._new_key(keys, "acme")
-        self.other_key = self._new_key(keys, "other")
-        self._keys = keys
+        self.key = self.other_key = "none"
+        if keys:
+            file = folder / "keys.json"
+            self.key = self._new_key(file, "acme")
+            self.other_key = self._new_key(file, "other")
+            self._options = ("--keys", str(file), *options)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +50,7 @@ class ServerProcess:
     def start(self, seconds: float = 60) -> None:
         """Start, and wait until it is ready."""
         command = [sys.executable, "-m", "vist2_memory.cli", "serve", "--port", str(self.port)]
-        command += ["--store", self._store, "--keys", str(self._keys), *self._options]
+        command += ["--store", self._store, *self._options]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment(), cwd=self.folder

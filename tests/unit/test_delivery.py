@@ -202,3 +202,11 @@ def test_a_page_of_short_lines_is_cut_where_it_is_full() -> None:
     assert "".join(chunk.text for chunk in chunks) == "a\n" * 500
     full = [len(engine.renderer.lines(chunk.text)) for chunk in chunks[:-1]]
     assert set(full) == {SMALL.geometry.lines_per_page}
+
+
+def test_the_picture_of_a_chunk_is_the_page_that_is_sent() -> None:
+    engine = PageEngine(SMALL)
+    [chunk] = engine.chunker.cut_all("My cat is called Miso.")
+    [page] = engine.draw([chunk])
+    assert engine.picture(chunk) == page.png
+    assert page.png[:4] == b"\x89PNG"

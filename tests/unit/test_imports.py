@@ -12,6 +12,7 @@ import vist2_memory
 PUBLIC = {
     "AnswerNotLoggedError",
     "ChunkFolded",
+    "ChunkUse",
     "Chunk",
     "CodecError",
     "Collection",
@@ -117,5 +118,5 @@ def test_chat_model_is_made_without_torch() -> None:
         "from langchain_vist2 import ChatVIST2\n"
         "ChatVIST2(store='sqlite:////nowhere/at/all.db', session_id='s')"
     )
-    assert "langchain_vist2.chat_model" in loaded
+    assert "langchain_vist2.chat.model" in loaded
     assert not loaded & {"torch", "transformers", "redis"}

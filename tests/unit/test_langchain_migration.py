@@ -26,7 +26,7 @@ from langchain_core.messages import (
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import Vist2ChatMessageHistory
-from langchain_vist2.migration import (
+from langchain_vist2.history.migration import (
     import_redis_histories,
     import_sql_histories,
     unsummarized_messages,

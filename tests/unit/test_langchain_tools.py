@@ -16,7 +16,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
 from langchain_vist2 import ChatVIST2
-from langchain_vist2.replies import tool_call_chunks_of
+from langchain_vist2.chat.replies import tool_call_chunks_of
 from tests.support.scripted import Scripted
 from vist2_memory import InvalidInputError
 from vist2_memory.text.call_pieces import CallPieces

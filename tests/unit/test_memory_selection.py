@@ -199,3 +199,21 @@ def test_pages_for_a_hosted_model_are_chosen_the_same_way() -> None:
     assert [len(ids) for ids in pages[:2]] == [2, 2]
     assert isinstance(chosen.left_out[0], LeftOut)
     assert sum(part.tokens for part in chosen.left_out) == chosen.left_out_tokens
+
+
+def test_an_answer_tells_what_became_of_each_chunk() -> None:
+    memory = plain(max_visual_tokens=12)
+    session = long_session(memory)
+    books = memory.collection("books")
+    books.add_documents(DOCUMENTS)
+    pin = session.messages()[0].id
+    end = session.ask("What is my cat called?", include=[books], pins=[pin])
+    read = read_by(memory)
+    assert [use.chunk_id for use in end.chunks if use.read] == [c.id for c in read.sources]
+    assert sum(use.visual_tokens for use in end.chunks if use.read) == sum(map(len, read.visual))
+    assert sum(use.tokens for use in end.chunks if not use.read) == end.left_out_tokens > 0
+    assert {(use.kind, use.name) for use in end.chunks} == {
+        ("collection", "books"),
+        ("session", "a"),
+    }
+    assert {use.read for use in end.chunks if use.pinned} == {True}

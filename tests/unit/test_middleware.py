@@ -16,7 +16,7 @@ from langchain_core.tracers.schemas import Run
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
-from langchain_vist2.following import sessions_of
+from langchain_vist2.agents.following import sessions_of
 from langchain_vist2.reference import VisualContext
 from tests.support.agent_runs import agent_of, look, read_all, say, talked, thread
 from tests.support.agents import (

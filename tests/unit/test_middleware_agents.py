@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
-from langchain_vist2.following import sessions_of
+from langchain_vist2.agents.following import sessions_of
 from tests.support.agents import agent_memory, engine_of, shown
 from tests.support.memories import in_a_process, output_of
 from vist2_memory import VisualMemory

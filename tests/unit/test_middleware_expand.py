@@ -14,7 +14,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_vist2 import ChatVIST2, VisualMemoryMiddleware
-from langchain_vist2.stubs import (
+from langchain_vist2.agents.stubs import (
     IN_MEMORY,
     documents,
     name_of,
@@ -22,7 +22,7 @@ from langchain_vist2.stubs import (
     stub,
     with_text,
 )
-from langchain_vist2.tools import found, shown, spoken
+from langchain_vist2.agents.tools import found, shown, spoken
 from tests.support.agents import agent_memory, calls, engine_of
 from vist2_memory.memory.validation import MAX_CHARACTERS
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_vist2.following import common, follow, session_name, sessions_of, step
-from langchain_vist2.mirrored import Mark, as_message, held_mark, mark
+from langchain_vist2.agents.following import common, follow, session_name, sessions_of, step
+from langchain_vist2.agents.mirrored import Mark, as_message, held_mark, mark
 from tests.support.memories import plain
 from vist2_memory import ConflictError, InvalidMessageError, Message, Session, VisualMemory
 from vist2_memory.store import InMemoryStore

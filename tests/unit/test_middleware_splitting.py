@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_vist2.splitting import (
+from langchain_vist2.agents.splitting import (
     NO_RESULT,
     Size,
     groups,

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_vist2.splitting import groups, newest_question
-from langchain_vist2.stubs import IN_MEMORY
-from langchain_vist2.windows import SHORTEST, Budget, Window, windows
+from langchain_vist2.agents.splitting import groups, newest_question
+from langchain_vist2.agents.stubs import IN_MEMORY
+from langchain_vist2.agents.windows import SHORTEST, Budget, Window, windows
 from tests.support.histories import orphans, random_history
 
 LONG = "word " * 300

@@ -14,8 +14,8 @@ from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_openai import ChatOpenAI
 
 from langchain_vist2 import VisualHistory
+from langchain_vist2.history.visual_history import CONTINUED, PAGES, to_messages
 from langchain_vist2.messages import from_message
-from langchain_vist2.visual_history import CONTINUED, PAGES, to_messages
 from tests.support.hosted import CODE, SMALL, HostedModel, hosted_model, opened, pngs, small, talk
 from tests.support.memories import ROOT, said, tell
 from vist2_memory import ConflictError, InvalidMessageError, Session

@@ -60,7 +60,7 @@ def serve(
 ) -> None:
     """Serve memory and model over HTTP, as OpenAI's chat API and sessions."""
     try:
-        from vist2_memory.serving import logs, run
+        from vist2_memory.serving import logs, run, telemetry
         from vist2_memory.serving.app import create_app
         from vist2_memory.serving.keys import KeyFile, Keyring, parse_keys
         from vist2_memory.serving.settings import ServerSettings, check_host
@@ -88,6 +88,7 @@ def serve(
             f"http://{host}:{port}; for anything else: vist2 key create"
         )
     logs.set_up(log_level)
+    telemetry.set_up()
     with VisualMemory.open(
         store, model=model, ratio=ratio, ttl=ttl, engine=engine, engine_options=options
     ) as memory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vist2_memory.engine.batch import Batch
 from vist2_memory.store.formats import DEFAULT_FORMAT, TensorFormat
@@ -59,8 +60,10 @@ class Engine(ABC):
 
     spec: EngineSpec
     chunker: Chunker
-    at_once: int = 8
+    at_once: ClassVar[int] = 8
     """Answers that it is best asked for at once: one that runs them as a batch wants many."""
+    reads_back: ClassVar[bool] = False
+    """Whether its model was trained to read visual tokens out, see `engine.readback`."""
 
     @abstractmethod
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
@@ -69,6 +72,10 @@ class Engine(ABC):
     def cost(self, chunk: Chunk) -> int:
         """How many visual tokens ``chunk`` takes; an engine that knows without encoding says so."""
         return len(self.encode([chunk])[0])
+
+    def picture(self, chunk: Chunk) -> bytes | None:
+        """What the model is shown of ``chunk``, as a PNG; None where it is shown no picture."""
+        return None
 
     def text_tokens(self, pinned: str, tail: str, params: GenerationParams) -> int:
         """Tokens that :meth:`generate` reads as text: ``pinned``, tools, schema, and ``tail``."""

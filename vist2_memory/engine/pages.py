@@ -102,6 +102,10 @@ class PageEngine(Engine):
         """The pages of ``chunks``, in order; raises ``ValueError`` for one too long."""
         return [self._page(chunk) for chunk in chunks]
 
+    def picture(self, chunk: Chunk) -> bytes:
+        """See :meth:`Engine.picture`."""
+        return self._page(chunk).png
+
     def cost(self, chunk: Chunk) -> int:
         """Tokens that the provider counts the page of ``chunk`` as."""
         return self._cost(chunk.text)

@@ -18,6 +18,7 @@ from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.sketch.sketch import Sketch
 from vist2_memory.text.chunking import Chunker
 from vist2_memory.text.transcript import write_message
+from vist2_memory.types import Chunk
 
 GAP, GREY = 8, 160
 """Pixels between two pages, and their shade."""
@@ -48,3 +49,14 @@ def draw_text(text: str, folder: Path, ratio: float | None = None) -> tuple[list
     rows = [np.pad(sketch.pixels, ((gap, 0), (gap, gap))) for sketch in sketches]
     pixels = np.pad(np.concatenate(rows), ((0, gap), (0, 0)))
     return sketches, Sketch("", pixels, sum(sketch.visual_tokens for sketch in sketches))
+
+
+def sketch_of(renderer: SketchRenderer, chunk: Chunk, cost: int) -> bytes | None:
+    """The sketch of ``chunk`` as a PNG, three pixels a pixel; None if the model does not see one.
+
+    That is where ``cost``, what the chunk takes, is less than its sketch would.
+    """
+    if cost < renderer.visual_tokens(chunk.text):
+        return None
+    [sketch] = renderer.draw([chunk])
+    return sketch.to_png(scale=3)

@@ -17,6 +17,7 @@ from vist2_memory.engine.encoder import Encoder
 from vist2_memory.engine.generation import Decoder, Folding, Prompt, generate
 from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.loading import encoder_digest
+from vist2_memory.engine.pictures import sketch_of
 from vist2_memory.engine.steering import Grammars
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
@@ -37,6 +38,8 @@ from vist2_memory.types import (
 
 class Vist2Engine(Engine, Folding):
     """A VIST2 checkpoint, of which tower and aligner run here."""
+
+    reads_back = True
 
     def __init__(
         self,
@@ -88,6 +91,10 @@ class Vist2Engine(Engine, Folding):
     def cost(self, chunk: Chunk) -> int:
         """See :meth:`Engine.cost`; drawn or written, whatever is less."""
         return self.encoder.cost(chunk)
+
+    def picture(self, chunk: Chunk) -> bytes | None:
+        """See :meth:`Engine.picture`; None for a chunk that takes fewer tokens as text."""
+        return sketch_of(self.processor.renderer, chunk, self.cost(chunk))
 
     def check(self, params: GenerationParams) -> None:
         """See :meth:`Engine.check`."""

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from vist2_memory.memory.memory import VisualMemory
 
 
+FROM_THE_LOG = "answered from the log"
+"""In ``degraded`` of an answer that was given out once more."""
+
+
 class Answering:
     """The part of :class:`Session` that asks the model."""
 
@@ -207,7 +211,7 @@ class Answering:
             yield Finished(
                 answered.text,
                 "tool_calls" if answered.calls else "stop",
-                degraded=("answered from the log",),
+                degraded=(FROM_THE_LOG,),
                 calls=answered.calls,
             )
             return

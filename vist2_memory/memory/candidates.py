@@ -16,7 +16,7 @@ from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import Candidate
 from vist2_memory.store.base import Scope
-from vist2_memory.types import Chunk, LeftOut, Message
+from vist2_memory.types import Chunk, ChunkUse, LeftOut, Message
 
 Cost = Callable[[Chunk], int]
 
@@ -114,3 +114,21 @@ def told(left_out: Sequence[Candidate], state: Transcript) -> tuple[LeftOut, ...
         kind: Literal["session", "collection"] = "collection" if documents else "session"
         entries.append(LeftOut(kind, scope.name, tuple(documents or said), tokens))
     return tuple(entries)
+
+
+def used(candidates: Sequence[Candidate], kept: Iterable[int]) -> tuple[ChunkUse, ...]:
+    """What became of each candidate, of which those at the places ``kept`` are read."""
+    read = frozenset(kept)
+    return tuple(
+        ChunkUse(
+            one.source.kind,
+            one.source.name,
+            one.document,
+            one.chunk.id,
+            one.chunk.tokens,
+            one.cost,
+            one.pinned,
+            place in read,
+        )
+        for place, one in enumerate(candidates)
+    )

@@ -15,12 +15,13 @@ from vist2_memory.memory.candidates import (
     once,
     question_of,
     told,
+    used,
 )
 from vist2_memory.memory.collection import Collection
 from vist2_memory.memory.reading import Reading
 from vist2_memory.memory.recollection import Recollection, Tensors
 from vist2_memory.memory.transcript import Transcript
-from vist2_memory.selection import choose
+from vist2_memory.selection import Candidate, choose
 from vist2_memory.store.base import Scope
 from vist2_memory.text.transcript import MARKS, written
 from vist2_memory.tracing import span
@@ -43,6 +44,10 @@ class Assembled:
     left_out: tuple[LeftOut, ...]
     """What did not fit."""
     parts: tuple[Recollection, ...]
+    candidates: Sequence[Candidate]
+    """All that could have been read."""
+    kept: tuple[int, ...]
+    """The places of those that are."""
 
     def finish(self, end: Finished, degraded: Sequence[str]) -> Finished:
         """``end`` with what the memory's part of the answer was, and ``degraded`` too."""
@@ -67,6 +72,7 @@ class Assembled:
             degraded=(*end.degraded, *notes, *meanwhile),
             left_out_tokens=sum(part.tokens for part in self.left_out),
             left_out=self.left_out,
+            chunks=used(self.candidates, self.kept),
         )
 
 
@@ -167,7 +173,7 @@ def assemble(
     sources = tuple(one.chunk for one in kept)
     left_out = told([candidates[place] for place in selection.left_out], state)
     context = Context(pinned, visual, tail, sources, state.speaks, scope.namespace, scope.key)
-    return Assembled(context, left_out, tuple(parts))
+    return Assembled(context, left_out, tuple(parts), candidates, tuple(selection.kept))
 
 
 def needs(

@@ -23,6 +23,7 @@ from vist2_memory.memory.log import SessionLog
 from vist2_memory.memory.mirror import Mirror
 from vist2_memory.memory.reading import ReadingOptions, reading
 from vist2_memory.memory.revisable import Revisable
+from vist2_memory.memory.transcript import Transcript
 from vist2_memory.memory.validation import check_payload, check_role, check_said
 from vist2_memory.selection import Policy
 from vist2_memory.store.base import Deleted, Scope
@@ -65,6 +66,12 @@ class Session(Answering, Mirror, Revisable):
     def tail(self) -> str:
         """The newest part of the transcript, which is still text."""
         return self._log.refresh().tail
+
+    def transcript(self) -> Transcript:
+        """Messages, chunks and tail as they belong together now; a copy, which stays as it is."""
+        with self._log.lock:
+            state = self._log.refresh()
+            return replace(state, messages=list(state.messages), chunks=list(state.chunks))
 
     # Writing
 

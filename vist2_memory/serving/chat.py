@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from opentelemetry.trace import Span
 from starlette.types import Receive, Scope, Send
 
 from vist2_memory.errors import InvalidInputError
@@ -20,12 +21,13 @@ from vist2_memory.memory.continuation import check_end
 from vist2_memory.memory.conversing import ListTurn, aopen_turn, as_messages
 from vist2_memory.memory.entries import Entry
 from vist2_memory.memory.openai_form import choice_of, schema_of, tool_of
+from vist2_memory.serving.answers import Reading
 from vist2_memory.serving.messages import read_messages
-from vist2_memory.serving.metrics import Metrics
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, Reply, sent
 from vist2_memory.serving.schemas import ChatRequest
-from vist2_memory.serving.state import ServerState, State, Writer
+from vist2_memory.serving.state import ServerState, State, Writer, observer_of, tell_end
+from vist2_memory.serving.telemetry import tell_failure
 from vist2_memory.serving.tenants import Tenant
 from vist2_memory.tracing import watching
 from vist2_memory.types import Finished, GenerationEvent, GenerationParams
@@ -59,9 +61,10 @@ async def complete(
         )
     asked = _asked(body, tenant, body.session_id or x_session_id)
     inside = AsyncExitStack()
+    span = inside.enter_context(state.telemetry.answer(tenant.memory.engine.spec.model))
     try:
         state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
-        answering = _Answering(asked, tenant, state, idempotency_key)
+        answering = _Answering(asked, tenant, state, span, idempotency_key)
         first = await unless_gone(request, answering.begin(inside))
         state.metrics.first_token(time.perf_counter() - began)
         if body.stream:
@@ -69,7 +72,8 @@ async def complete(
             events = answering.stream(first, with_usage)
             return EventStream(events, inside, answering.headers)
         whole = await unless_gone(request, answering.whole(first))
-    except BaseException:
+    except BaseException as error:
+        tell_failure(span, error)
         await inside.aclose()
         raise
     await inside.aclose()
@@ -126,19 +130,20 @@ class _Answering:
     """One answer, from its request to its end."""
 
     def __init__(
-        self, asked: _Asked, tenant: Tenant, state: ServerState, again: str | None
+        self, asked: _Asked, tenant: Tenant, state: ServerState, span: Span, again: str | None
     ) -> None:
         """``again``: what makes a request that is sent again the same one."""
         self._asked, self._tenant, self._again = asked, tenant, again
-        self._metrics: Metrics = state.metrics
+        self._state, self._span = state, span
         self.headers: dict[str, str] = {}
         """See ``TOLD``."""
         self._events: AsyncGenerator[GenerationEvent, None]
         self._reply: Reply
+        self._session: tuple[str | None, str] = (None, "")
 
     async def begin(self, inside: AsyncExitStack) -> GenerationEvent:
         """The first event; the rest is closed with ``inside``."""
-        with watching(self._metrics.observer):
+        with watching(observer_of(self._state, self._span)):
             turn = await self._turn()
             asked = self._asked
             options = {"params": asked.params, **asked.options}
@@ -151,6 +156,7 @@ class _Answering:
         await inside.enter_async_context(aclosing(self._events))
         model = self._tenant.memory.engine.spec.model
         session = (None, "") if turn is None else (turn.session.id, turn.plan.turn)
+        self._session = session
         self._reply = Reply(model, *session)
         said = zip(TOLD, (model, *session), strict=True)
         self.headers = {name: quote(value) for name, value in said if value}
@@ -174,6 +180,7 @@ class _Answering:
                 if isinstance(event, Finished) and with_usage:
                     yield sent(self._reply.usage_chunk(event))
         except Exception as error:
+            tell_failure(self._span, error)
             yield sent(told(error)[1])
             return
         yield DONE
@@ -182,11 +189,20 @@ class _Answering:
         event = first
         while True:
             if isinstance(event, Finished):
-                self._metrics.answered(event)
+                tell_end(self._state, self._span, event)
+                self._note(event)
             yield event
             if isinstance(event, Finished):
                 return
             event = await anext(self._events)
+
+    def _note(self, end: Finished) -> None:
+        """Keep what the answer of a session was read from, for the memory page."""
+        session, turn = self._session
+        if session is not None:
+            body = self._asked.body
+            reading = Reading(body.selection, tuple(body.include), len(body.pins), body.budget)
+            self._tenant.answers.note(session, turn, end, reading)
 
     async def _turn(self) -> ListTurn | None:
         asked = self._asked

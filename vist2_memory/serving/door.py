@@ -12,13 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vist2_memory.serving import logs, problems
 from vist2_memory.serving.keys import Key
-from vist2_memory.serving.settings import DEVELOPER
+from vist2_memory.serving.settings import DEVELOPER, is_loopback
 from vist2_memory.serving.state import ServerState
+from vist2_memory.serving.telemetry import tell_request
 
 log = logging.getLogger(__name__)
 
 OPEN = ("/healthz", "/readyz")
 """Paths that need no key."""
+PAGE = "/page/"
+"""What the paths of the memory page begin with, but for its first, ``/``."""
 
 
 class Door:
@@ -45,32 +48,52 @@ class Door:
                 message["headers"] = [*message["headers"], (b"x-request-id", id.encode())]
             await send(message)
 
-        try:
-            async with AsyncExitStack() as inside:
-                key = await self._enter(request, state, inside)
-                scope.setdefault("state", {})["key"] = key
-                limited = _limited(receive, state.settings.max_body_bytes)
-                await self._app(scope, limited, sending)
-        except Exception as error:
-            response = problems.answer(error)
-            if not status:
-                await response(scope, receive, sending)
-        finally:
-            took = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "(none)")
-            state.metrics.request(request.method, route, status, took)
-            told = {"method": request.method, "route": route, "status": status, "seconds": took}
-            log.info("request", extra=told)
+        with state.telemetry.request(request, id) as span:
+            try:
+                async with AsyncExitStack() as inside:
+                    key = await self._enter(request, state, inside)
+                    if key is not None:
+                        scope.setdefault("state", {})["key"] = key
+                    limited = _limited(receive, state.settings.max_body_bytes)
+                    await self._app(scope, limited, sending)
+            except Exception as error:
+                response = problems.answer(error)
+                if not status:
+                    await response(scope, receive, sending)
+            finally:
+                took = time.perf_counter() - began
+                route = getattr(scope.get("route"), "path", "(none)")
+                state.metrics.request(request.method, route, status, took)
+                tell_request(span, request.method, route, status)
+                told = {"method": request.method, "route": route, "status": status}
+                log.info("request", extra=told | {"seconds": took})
 
-    async def _enter(self, request: Request, state: ServerState, inside: AsyncExitStack) -> Key:
-        """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``."""
+    async def _enter(
+        self, request: Request, state: ServerState, inside: AsyncExitStack
+    ) -> Key | None:
+        """Who asks, let in until ``inside`` ends; raises ``Problem`` or ``BusyError``.
+
+        None for the memory page, which knows people by a cookie and has its own guard.
+        """
         if request.url.path in OPEN:
             return DEVELOPER
+        _check_host(request, state)
+        if request.url.path == "/" or request.url.path.startswith(PAGE):
+            return None
         if int(request.headers.get("content-length") or 0) > state.settings.max_body_bytes:
             raise _too_large(state.settings.max_body_bytes)
         key = _key(request, state)
         await inside.enter_async_context(state.gate.request(key))
         return key
+
+
+def _check_host(request: Request, state: ServerState) -> None:
+    """Refuse another site's name for this machine, by which its pages would read what is here."""
+    host = request.url.hostname or ""
+    if state.settings.keys is None and not is_loopback(host):
+        raise problems.Problem(
+            421, f"a server without keys is asked as localhost, not as {host[:80]}", "invalid_host"
+        )
 
 
 def _key(request: Request, state: ServerState) -> Key:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from opentelemetry.trace import Span
 from pydantic import BaseModel, ConfigDict, Field
 
 from vist2_memory.engine.base import Engine
@@ -19,7 +20,15 @@ from vist2_memory.memory.streams import from_thread
 from vist2_memory.serving.chat import EventStream, unless_gone
 from vist2_memory.serving.problems import Problem, told
 from vist2_memory.serving.replies import DONE, sent
-from vist2_memory.serving.state import Reader, ServerState, State, Writer
+from vist2_memory.serving.state import (
+    Reader,
+    ServerState,
+    State,
+    Writer,
+    observer_of,
+    tell_end,
+)
+from vist2_memory.serving.telemetry import tell_failure
 from vist2_memory.serving.tenants import Tenant
 from vist2_memory.store.base import Scope
 from vist2_memory.text.chunking import chunk_id
@@ -116,17 +125,19 @@ async def forget(body: ForgetRequest, tenant: Writer) -> dict[str, bool]:
 async def generate(request: Request, tenant: Writer, state: State) -> Response:
     """Generate from a packet of a context and those of its visual tokens that are not here."""
     inside = AsyncExitStack()
+    span = inside.enter_context(state.telemetry.answer(tenant.memory.engine.spec.model))
     try:
-        events = await _begun(await request.body(), tenant, state, inside)
+        events = await _begun(await request.body(), tenant, state, inside, span)
         first = await unless_gone(request, _first(events))
-    except BaseException:
+    except BaseException as error:
+        tell_failure(span, error)
         await inside.aclose()
         raise
-    return EventStream(_told(first, events, tenant.memory.engine, state), inside, {})
+    return EventStream(_told(first, events, tenant.memory.engine, state, span), inside, {})
 
 
 async def _begun(
-    data: bytes, tenant: Tenant, state: ServerState, inside: AsyncExitStack
+    data: bytes, tenant: Tenant, state: ServerState, inside: AsyncExitStack, span: Span
 ) -> AsyncGenerator[GenerationEvent, None]:
     engine = tenant.memory.engine
     try:
@@ -151,7 +162,7 @@ async def _begun(
     except (KeyError, TypeError) as error:
         raise Problem(400, f"the packet lacks {error}: send it again", "invalid_input") from error
     state.metrics.queued(await inside.enter_async_context(state.gate.answer()))
-    with watching(state.metrics.observer):
+    with watching(observer_of(state, span)):
         events = from_thread(lambda: engine.generate(context, params))
     return await inside.enter_async_context(aclosing(events))
 
@@ -165,16 +176,18 @@ async def _told(
     events: AsyncIterator[GenerationEvent],
     engine: Engine,
     state: ServerState,
+    span: Span,
 ) -> AsyncIterator[str]:
     event = first
     try:
         while True:
             yield sent(wire.told_event(event, engine.spec.tensors))
             if isinstance(event, Finished):
-                state.metrics.answered(event)
+                tell_end(state, span, event)
                 break
             event = await anext(events)
     except Exception as error:
+        tell_failure(span, error)
         yield sent(told(error)[1])
         return
     yield DONE

@@ -95,6 +95,10 @@ class Keyring:
         right = hmac.compare_digest(digest(told), _NOBODY if key is None else key.sha256)
         return key if right else None
 
+    def by_id(self, id: str) -> Key | None:
+        """The key called ``id``, for who showed it before; None where it is no more."""
+        return self._keys.get(id)
+
 
 class KeyFile(Keyring):
     """Keys in a JSON file, ``{"keys": [...]}``, read again when it has changed."""
@@ -107,6 +111,15 @@ class KeyFile(Keyring):
 
     def find(self, told: str) -> Key | None:
         """See :meth:`Keyring.find`. A file that became unreadable leaves the keys as they were."""
+        self._look_again()
+        return super().find(told)
+
+    def by_id(self, id: str) -> Key | None:
+        """See :meth:`Keyring.by_id`."""
+        self._look_again()
+        return super().by_id(id)
+
+    def _look_again(self) -> None:
         if time.monotonic() - self._looked > _LOOK_AGAIN_S:
             with self._lock:
                 try:
@@ -115,7 +128,6 @@ class KeyFile(Keyring):
                 except (StoreUnavailableError, InvalidInputError):
                     pass
                 self._looked = time.monotonic()
-        return super().find(told)
 
     def _read(self) -> None:
         stamp = self._stamp()

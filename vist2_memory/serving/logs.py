@@ -1,4 +1,4 @@
-"""Logs of a server: one JSON object a line, with the id of the request; never what was said."""
+"""Logs of a server: JSON lines with the ids of request and trace, and never what was said."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from contextvars import ContextVar
 
 from pythonjsonlogger.json import JsonFormatter
+
+from vist2_memory.serving.telemetry import trace_id
 
 _request: ContextVar[str] = ContextVar("vist2_request_id", default="")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,6 +33,9 @@ def as_request_id(told: str | None, otherwise: str) -> str:
 class _WithRequest(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = _request.get()
+        if trace := trace_id():
+            record.trace_id = trace
+        record.__dict__.pop("color_message", None)  # uvicorn's, for terminals
         return True
 
 

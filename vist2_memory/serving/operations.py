@@ -29,7 +29,7 @@ async def health() -> dict[str, str]:
 @router.get("/readyz")
 async def ready(state: State) -> JSONResponse:
     """Whether requests should come here: the store answers, and the server is not about to end."""
-    up = await _store_answers(state)
+    up = await store_answers(state)
     status = "draining" if state.draining else "ok" if up else "store unavailable"
     return JSONResponse({"status": status}, 200 if status == "ok" else 503)
 
@@ -37,7 +37,7 @@ async def ready(state: State) -> JSONResponse:
 @router.get("/metrics")
 async def metrics(_: Admin, state: State) -> Response:
     """The figures, as Prometheus reads them."""
-    await _store_answers(state)
+    await store_answers(state)
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
@@ -68,7 +68,8 @@ def _model(spec: Any) -> dict[str, Any]:
     }
 
 
-async def _store_answers(state: ServerState) -> bool:
+async def store_answers(state: ServerState) -> bool:
+    """Whether the store answers, which the figures tell from now on."""
     store = state.tenants.store
     try:
         await asyncio.wait_for(asyncio.to_thread(store.count, _PROBE), _PROBE_S)

@@ -20,6 +20,7 @@ from vist2_memory.serving.messages import read_messages
 from vist2_memory.serving.problems import Problem
 from vist2_memory.serving.schemas import AppendRequest, ForkRequest
 from vist2_memory.serving.state import Admin, Reader, Writer
+from vist2_memory.serving.tenants import Tenant
 from vist2_memory.store.base import ScopeInfo
 from vist2_memory.types import Message, ToolCall
 
@@ -85,15 +86,7 @@ async def fork(id: str, body: ForkRequest, tenant: Writer) -> dict[str, Any]:
 @router.get("/{id:path}/export")
 async def export(id: str, tenant: Reader) -> PlainTextResponse:
     """The session as JSON lines, a header and then the messages."""
-    session = tenant.memory.session(id)
-    if not await session.amessages():
-        raise Problem(404, f"there is no session {id!r}", "not_found")
-
-    def written(folder: Path) -> str:
-        session.export(folder / "session.jsonl")
-        return (folder / "session.jsonl").read_text(encoding="utf-8")
-
-    return PlainTextResponse(await _in_a_folder(written), media_type=JSON_LINES)
+    return PlainTextResponse(await exported(tenant, id), media_type=JSON_LINES)
 
 
 @router.post("/{id:path}/import")
@@ -117,7 +110,21 @@ async def import_session(id: str, request: Request, tenant: Writer) -> dict[str,
 async def delete(id: str, tenant: Admin) -> dict[str, Any]:
     """Delete a session, its log and its tensors."""
     deleted = await tenant.memory.session(id).adelete()
+    tenant.answers.forget(id)
     return {"object": "session.deleted", "id": id, "deleted": True, **asdict(deleted)}
+
+
+async def exported(tenant: Tenant, id: str) -> str:
+    """What :func:`export` gives."""
+    session = tenant.memory.session(id)
+    if not await session.amessages():
+        raise Problem(404, f"there is no session {id!r}", "not_found")
+
+    def written(folder: Path) -> str:
+        session.export(folder / "session.jsonl")
+        return (folder / "session.jsonl").read_text(encoding="utf-8")
+
+    return await _in_a_folder(written)
 
 
 def page_of(found: list[ScopeInfo], limit: int, after: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from vist2_memory.engine.base import Engine
 from vist2_memory.memory import VisualMemory
 from vist2_memory.memory.lately import LatelyUsed
 from vist2_memory.memory.passing import Passing
+from vist2_memory.serving.answers import LastAnswers
 from vist2_memory.store.base import Store
 
 OPEN_AT_ONCE = 256
@@ -25,6 +26,7 @@ class Tenant:
         )
         self.sent = LatelyUsed(CACHE_BYTES)
         """Visual tokens of memories that are kept elsewhere."""
+        self.answers = LastAnswers()
         self.passing = Passing(engine, namespace=namespace, cache_bytes=CACHE_BYTES)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.engine.pictures import sketch_of
 from vist2_memory.engine.remote import wire
 from vist2_memory.engine.remote.client import Client, LackingError
 from vist2_memory.errors import (
@@ -49,6 +50,7 @@ class RemoteEngine(Engine):
     """Encodes and generates on the server at a URL; needs neither torch nor the checkpoint."""
 
     at_once = 64
+    reads_back = True
 
     def __init__(
         self, url: str, *, api_key: str | None = None, timeout: float | None = None
@@ -111,6 +113,10 @@ class RemoteEngine(Engine):
 
     def _cost_of(self, text: str) -> int:
         return min(self.chunker.count(text), self._renderer.visual_tokens(text))
+
+    def picture(self, chunk: Chunk) -> bytes | None:
+        """See :meth:`Engine.picture`; None for a chunk that takes fewer tokens as text."""
+        return sketch_of(self._renderer, chunk, self.cost(chunk))
 
     def check(self, params: GenerationParams) -> None:
         """See :meth:`Engine.check`."""

@@ -167,6 +167,10 @@ class VLMEngine(Engine):
                 out.append(VisualTokens(chunk.id, values, self.spec.fingerprint, chunk.tokens))
         return out
 
+    def picture(self, chunk: Chunk) -> bytes:
+        """See :meth:`Engine.picture`."""
+        return self.renderer.draw([chunk])[0].to_png()
+
     def cost(self, chunk: Chunk) -> int:
         """See :meth:`Engine.cost`; only the lines are counted, nothing is drawn."""
         return self._cost(chunk.text)

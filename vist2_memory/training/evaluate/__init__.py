@@ -6,11 +6,12 @@ trained on: recall draws held-out values, names and wordings, readback reads wha
 docs/quality.md says what each figure means.
 """
 
+from vist2_memory.text.distance import distance
 from vist2_memory.training.evaluate.calls import evaluate_calls
 from vist2_memory.training.evaluate.perplexity import evaluate_perplexity
 from vist2_memory.training.evaluate.readback import evaluate_readback
 from vist2_memory.training.evaluate.recall import evaluate_recall, transcript_of
-from vist2_memory.training.evaluate.scores import Progress, distance
+from vist2_memory.training.evaluate.scores import Progress
 from vist2_memory.training.evaluate.text_model import ANSWER_TOKENS
 
 __all__ = [

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vist2_memory.engine.readback import read_back
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.ratios import TOLERANCE
-from vist2_memory.text.transcript import READ
+from vist2_memory.text.distance import distance
 from vist2_memory.training.evaluate import texts
 from vist2_memory.training.evaluate.scores import (
     Part,
     Progress,
     Report,
     compression,
-    distance,
     silent,
 )
-from vist2_memory.types import Chunk, Context, Finished, GenerationParams
+from vist2_memory.types import Chunk
 
 ACCURACY = "character_accuracy"
 OTHERS_SHARE = 4
@@ -137,12 +137,10 @@ def _read_all(engine: TorchEngine, drawn: dict[str, list[Chunk]]) -> Iterator[Re
     columns = engine.processor.geometry.columns
     for kind, chunks in drawn.items():
         for chunk, visual in zip(chunks, engine.encode(chunks), strict=True):
-            params = GenerationParams(max_tokens=chunk.tokens + 8)
-            *_, last = engine.generate(Context("", (visual,), READ), params)
-            assert isinstance(last, Finished)
+            reading = read_back(engine, chunk, visual)
             length = len(chunk.text)
-            wrong = min(distance(chunk.text, last.text), length)
-            lines = exact_lines(chunk.text, last.text, columns)
+            wrong = min(distance(chunk.text, reading), length)
+            lines = exact_lines(chunk.text, reading, columns)
             yield Read(kind, (length - wrong, length), lines, not wrong)
 
 

@@ -29,18 +29,6 @@ def silent(done: int, of: int) -> None:
     """No progress."""
 
 
-def distance(a: str, b: str) -> int:
-    """The Levenshtein distance: insertions, deletions and substitutions that turn a into b."""
-    codes = np.array([ord(character) for character in b], dtype=np.int64)
-    row = np.arange(len(b) + 1)
-    steps = np.arange(len(b) + 1)
-    for i, character in enumerate(a, 1):
-        changed = row[:-1] + (codes != ord(character))
-        best = np.concatenate(([i], np.minimum(changed, row[1:] + 1)))
-        row = np.minimum.accumulate(best - steps) + steps  # insertions run along the row
-    return int(row[-1])
-
-
 def ratio(parts: Sequence[Part]) -> float | None:
     """The sum of numerators over the sum of denominators, None without a denominator."""
     bottom = math.fsum(of for _, of in parts)

@@ -1,0 +1,1 @@
+"""``VisualMemoryMiddleware``: the memory of LangChain's agents."""

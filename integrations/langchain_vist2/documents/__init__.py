@@ -1,0 +1,1 @@
+"""``VisualDocuments`` and ``VisualRetriever``: documents read as visual tokens, and found."""
