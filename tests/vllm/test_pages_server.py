@@ -20,7 +20,7 @@ from vist2_memory.types import GenerationParams
 
 pytestmark = pytest.mark.timeout(400)
 SETTINGS: dict[str, Any] = {
-    "page": SAMPLES["qwen2_vl"].page,
+    "page": SAMPLES["qwen2_5_vl"].page,
     "chunk_tokens": 24,
     "keep_recent": 16,
 }
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_family(tmp_path_factory.mktemp("qwen2_vl"), "qwen2_vl")
+    return save_family(tmp_path_factory.mktemp("qwen2_5_vl"), "qwen2_5_vl")
 
 
 @pytest.fixture(scope="module")
