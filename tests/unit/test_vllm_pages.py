@@ -14,12 +14,14 @@ from tests.support.on_vllm import Recording, said
 from tests.support.vlm import SmallVLM
 from tests.support.vlm_families import SAMPLES
 from tests.vllm.stories import context_of
+from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.sampling import Picker
 from vist2_memory.engine.vllm import pages
 from vist2_memory.engine.vllm.requests import Image, Paged, Request, Tokens, Told, Transport
 from vist2_memory.engine.vllm.server_pages import body_of, told_by
 from vist2_memory.engine.vlm.cache import PageCache
 from vist2_memory.engine.vlm.chat import Item
+from vist2_memory.errors import InvalidInputError
 from vist2_memory.types import GenerationParams, VisualTokens
 
 pytest_plugins = ("tests.support.vlm_fixtures",)
@@ -145,6 +147,25 @@ def test_pages_are_named_by_content_and_for_those_who_may_share_them(
     said(asking, context, GenerationParams(max_tokens=2))
     assert recording.requests[-1].cache_salt != "a"
     assert not {*names("a")} & {*before}
+
+
+def test_a_server_may_read_less_than_the_model_could(
+    vlm: Callable[[str], SmallVLM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = vlm("qwen2_vl")
+    told: list[Any] = []
+    monkeypatch.setattr(pages, "open_transport", lambda *args: told.append(args))
+    options = EngineOptions(vllm={"max_model_len": 2048, "timeout": 5})
+    settings: dict[str, Any] = {"page": SAMPLES["qwen2_vl"].page, "chunk_tokens": 24}
+    engine = pages.VLLMPagesEngine(
+        here.folder, where="vllm+http://host", options=options, keep_recent=16, **settings
+    )
+    [(_, served, asked, _)] = told
+    assert served.positions == 2048
+    assert engine.spec.max_text_tokens + engine.spec.max_visual_tokens == 2048
+    assert asked.vllm == {"timeout": 5}
+    with pytest.raises(InvalidInputError, match="is no number of tokens"):
+        pages.VLLMPagesEngine(here.folder, options=EngineOptions(vllm={"max_model_len": "2k"}))
 
 
 def test_the_body_for_a_server() -> None:

@@ -8,7 +8,9 @@ another stored.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from vist2_memory.engine.catalog import read_config
 from vist2_memory.engine.generation import Decoded
 from vist2_memory.engine.options import VLLM, EngineOptions
 from vist2_memory.engine.steering import Steering
-from vist2_memory.engine.vllm.arguments import LORA, refuse_heat
+from vist2_memory.engine.vllm.arguments import LORA, check_installed, refuse_heat
 from vist2_memory.engine.vllm.asking import Allowed, Asking
 from vist2_memory.engine.vllm.opening import AT_ONCE, Served, device_for, open_transport
 from vist2_memory.engine.vllm.requests import Image, Paged
@@ -33,6 +35,8 @@ from vist2_memory.engine.vlm.reader import Reader
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.types import Context, GenerationParams, VisualTokens
 
+LENGTH = "max_model_len"
+"""The option that says how many tokens are read, where they are fewer than the model could."""
 _NO_IMAGES = {"image": 0, "video": 0}
 _LIMITS: dict[str, dict[str, int]] = {
     "qwen2_vl": _NO_IMAGES,
@@ -71,8 +75,14 @@ class VLLMPagesEngine(VLMEngine):
                 f"vllm={{{LORA!r}: ...}} is for VIST2 checkpoints: merge the adapter into "
                 f"{folder.name}"
             )
-        device = device_for(where, self.options)
-        self._longest = self.options.vllm.get("max_model_len") if where == VLLM else None
+        self._longest = _read_length(self.options)
+        asked = self.options
+        if where == VLLM:
+            _check_vision()
+        else:  # a server was told so when it was started
+            own = {name: value for name, value in asked.vllm.items() if name != LENGTH}
+            asked = replace(asked, vllm=own)
+        device = device_for(where, asked)
         super().__init__(
             folder,
             device=str(device),
@@ -96,7 +106,7 @@ class VLLMPagesEngine(VLMEngine):
             needs=NEEDS,
         )
         self._salts = Salts()
-        self.transport = open_transport(where, served, self.options, device)
+        self.transport = open_transport(where, served, asked, device)
 
     def forget(self, owner: str) -> None:
         """See :meth:`Engine.forget`; what was kept is found no more, and overwritten in time."""
@@ -116,7 +126,7 @@ class VLLMPagesEngine(VLMEngine):
 
     def _reads(self, text: Any) -> int:
         positions = super()._reads(text)
-        return positions if self._longest is None else min(positions, int(self._longest))
+        return positions if self._longest is None else min(positions, self._longest)
 
     def _begin(
         self,
@@ -190,6 +200,24 @@ class _AskingReader(Reader):
         for part in (self._salt, page.fingerprint, page.chunk_id):
             digest.update(f"{len(part)} {part}".encode())
         return digest.hexdigest()
+
+
+def _read_length(options: EngineOptions) -> int | None:
+    """How many tokens are read; None: as many as the model can."""
+    length = options.vllm.get(LENGTH)
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise InvalidInputError(f"vllm={{{LENGTH!r}: {length!r}}} is no number of tokens")
+    return length
+
+
+def _check_vision() -> None:
+    """Raise ``InvalidInputError`` where vLLM could not load models of such families."""
+    check_installed()
+    if importlib.util.find_spec("torchvision") is None:
+        raise InvalidInputError(
+            "vLLM needs torchvision to decode a vision-language model, and it is not installed: "
+            "see docs/vllm.md"
+        )
 
 
 def _limits_of(folder: Path) -> dict[str, int]:
