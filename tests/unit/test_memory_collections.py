@@ -9,7 +9,7 @@ import pytest
 from tests.support.engines import Script
 from tests.support.memories import DOCUMENTS, engine_of, plain, tell
 from vist2_memory import Document, VisualMemory
-from vist2_memory.errors import InvalidInputError
+from vist2_memory.errors import InvalidInputError, InvalidMessageError
 from vist2_memory.store import Deleted
 from vist2_memory.text.transcript import write
 from vist2_memory.types import Chunk, VisualTokens
@@ -114,3 +114,19 @@ def test_a_long_text_is_encoded_a_few_chunks_at_a_time(monkeypatch: pytest.Monke
     books.add_documents([text])
     assert sum(asked) == len(books.chunks())
     assert max(asked) <= 64 < sum(asked)
+
+
+def test_documents_that_were_encoded_elsewhere_are_only_logged(url: str) -> None:
+    with plain(store=url) as memory:
+        books = memory.collection("handbook")
+        first = Document(DOCUMENTS[0], {"page": 1})
+        assert books.log_documents([first, Document(DOCUMENTS[0], {"page": 2})]) == 1
+        assert books.log_documents([Document(DOCUMENTS[0], {"page": 3}), DOCUMENTS[1]]) == 1
+        assert books.log_documents(DOCUMENTS) == 0
+        assert books.log_documents([]) == 0
+        assert books.documents() == [first, Document(DOCUMENTS[1])]
+        with pytest.raises(InvalidMessageError):
+            books.log_documents(["Another.", "\ud800"])
+        assert len(books.documents()) == 2
+        memory.flush()
+        assert not memory.store.tensor_ids(books.scope)

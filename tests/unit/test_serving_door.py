@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.plain import PlainEngine
@@ -49,6 +50,14 @@ async def test_health_needs_no_key_and_says_what_is_wrong() -> None:
         served.app.state.vist2.draining = True
         reply = await client.get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (503, "draining")
+
+
+async def test_health_needs_no_key_below_a_path_of_its_own_either() -> None:
+    transport = httpx.ASGITransport(Served().app, root_path="/memory")
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        assert (await client.get("/memory/healthz")).status_code == 200
+        assert (await client.get("/memory/v1/sessions")).status_code == 401
+        assert (await client.get("/elsewhere/healthz")).status_code == 401
 
 
 @pytest.mark.parametrize(

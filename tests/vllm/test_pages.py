@@ -176,8 +176,11 @@ def test_json_by_a_schema(start: Callable[[str], Pair]) -> None:
     assert said(pair.vllm, context, params).text == said(pair.torch, context, params).text
 
 
-def test_an_engine_is_opened_by_name(tmp_path: Path) -> None:
+def test_gemma_3_is_refused_by_name(tmp_path: Path) -> None:
     folder = save_family(tmp_path / "gemma3", "gemma3")
 
-    with pytest.raises(InvalidInputError, match="takes no encoded images for Gemma 3"):
-        VisualMemory.open("memory://", model=folder, engine="vllm")
+    with (
+        VisualMemory.open("memory://", model=folder, engine="vllm") as memory,
+        pytest.raises(InvalidInputError, match="takes no encoded images for Gemma 3"),
+    ):
+        _ = memory.engine

@@ -62,22 +62,15 @@ def serve(
     try:
         from vist2_memory.serving import logs, run, telemetry
         from vist2_memory.serving.app import create_app
-        from vist2_memory.serving.keys import KeyFile, Keyring, parse_keys
+        from vist2_memory.serving.keys import find_keyring
         from vist2_memory.serving.settings import ServerSettings, check_host
         from vist2_memory.serving.tenants import Tenants
     except ModuleNotFoundError as error:
         raise InvalidInputError(
             f"vist2 serve needs {error.name}: pip install 'vist2-memory[server]'"
         ) from error
-    inline = os.environ.get("VIST2_API_KEYS")
-    ring: Keyring | None = None
-    if keys is not None:
-        ring = KeyFile(keys)
-    elif inline:
-        ring = Keyring(parse_keys(inline, "VIST2_API_KEYS"))
-    if ring is not None and not len(ring):
-        raise InvalidInputError(f"{keys or 'VIST2_API_KEYS'} has no keys: vist2 key create")
     options = read_options(engine_option)
+    ring = find_keyring(keys, os.environ.get("VIST2_API_KEYS"))
     settings = ServerSettings(
         ring, concurrency or 1, queue, drain_s=drain, cors_origins=tuple(cors or ())
     )

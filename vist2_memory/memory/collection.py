@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,7 @@ from vist2_memory.engine.base import Engine
 from vist2_memory.errors import ConflictError, InvalidInputError
 from vist2_memory.memory.recollection import Recollection
 from vist2_memory.memory.search import Found, find
-from vist2_memory.memory.shelf import Document, Passage, Shelf
-from vist2_memory.memory.validation import check_payload, check_text
+from vist2_memory.memory.shelf import Document, Passage, Shelf, entry_of
 from vist2_memory.store.base import Deleted, Scope, Store
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.types import Chunk, Message
@@ -64,7 +62,7 @@ class Collection:
         ``InvalidMessageError`` for one that cannot be stored; none of the call is stored then.
         """
         wanted = [d if isinstance(d, Document) else Document(d) for d in documents]
-        entries = [self._entry(document) for document in wanted]
+        entries = [entry_of(document) for document in wanted]
         there = {message.id for message in self._shelf.messages()}
         new = 0
         for done, entry in enumerate(entries, 1):
@@ -74,11 +72,22 @@ class Collection:
             progress(done)
         return new
 
-    def _entry(self, document: Document) -> Message:
-        """``document`` as it is logged; raises ``InvalidMessageError`` if it cannot be."""
-        text = check_text(document.text, "document")
-        metadata = check_payload(document.metadata)
-        return Message("document", text, chunk_id(text), time=time.time(), payload=metadata)
+    def log_documents(self, documents: Iterable[str | Document]) -> int:
+        """Store documents that are not there yet, and draw nothing; how many were new.
+
+        For those that were encoded elsewhere. Nothing that is there is read. Otherwise as
+        :meth:`add_documents`.
+        """
+        first: dict[str, Message] = {}
+        for document in documents:
+            entry = entry_of(document if isinstance(document, Document) else Document(document))
+            first.setdefault(entry.id, entry)
+        entries = list(first.values())
+        before = self.store.count(self.scope)
+        try:
+            return self.store.append(self.scope, entries) - before
+        except ConflictError:  # one is there under other metadata: the others are added
+            return sum(map(self._add, entries))
 
     def _add(self, entry: Message) -> bool:
         """Log a document; False when it was there."""

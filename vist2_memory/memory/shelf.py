@@ -7,11 +7,13 @@ was read stays until the collection is no longer used.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.memory.validation import check_payload, check_text
 from vist2_memory.store.base import Scope, Store
 from vist2_memory.text.chunking import chunk_id
 from vist2_memory.text.transcript import ESCAPE, write_message
@@ -55,6 +57,18 @@ class Passage:
         return self.document.text[self.start : self.end]
 
 
+def entry_of(document: Document) -> Message:
+    """``document`` as it is logged; raises ``InvalidMessageError`` if it cannot be."""
+    text = check_text(document.text, "document")
+    metadata = check_payload(document.metadata)
+    return Message("document", text, chunk_id(text), time=time.time(), payload=metadata)
+
+
+def cut(engine: Engine, entry: Message) -> tuple[Chunk, ...]:
+    """What a logged document is cut into for ``engine``; the last chunk may be short."""
+    return tuple(engine.chunker.cut_all(write_message("document", entry.text)))
+
+
 class Shelf:
     """The documents of ``scope`` in ``store``, cut for the engine that ``engine`` gives."""
 
@@ -93,8 +107,7 @@ class Shelf:
         """What the document is cut into; the last chunk may be short."""
         with self._lock:
             if message.id not in self._chunks:
-                written = write_message("document", message.text)
-                self._chunks[message.id] = tuple(self._engine().chunker.cut_all(written))
+                self._chunks[message.id] = cut(self._engine(), message)
             return self._chunks[message.id]
 
     def passages(self) -> list[Passage]:

@@ -75,7 +75,8 @@ class Door:
 
         None for the memory page, which knows people by a cookie and has its own guard.
         """
-        if request.url.path in OPEN:
+        # Behind a proxy that serves it below a path of its own, that is in both.
+        if request.scope["path"].removeprefix(request.scope.get("root_path", "")) in OPEN:
             return DEVELOPER
         _check_host(request, state)
         if request.url.path == "/" or request.url.path.startswith(PAGE):

@@ -142,6 +142,21 @@ class KeyFile(Keyring):
         return found.st_mtime_ns, found.st_size
 
 
+def find_keyring(path: Path | None, inline: str | None) -> Keyring | None:
+    """The keys in a file, else those in the JSON text of ``VIST2_API_KEYS``; None for neither.
+
+    Raises ``StoreUnavailableError``, or ``InvalidInputError``, also where there is no key in it.
+    """
+    ring: Keyring | None = None
+    if path is not None:
+        ring = KeyFile(path)
+    elif inline:
+        ring = Keyring(parse_keys(inline, "VIST2_API_KEYS"))
+    if ring is not None and not len(ring):
+        raise InvalidInputError(f"{path or 'VIST2_API_KEYS'} has no keys: vist2 key create")
+    return ring
+
+
 def read_keys(path: Path) -> list[Key]:
     """The keys in a file; none if it does not exist yet.
 
