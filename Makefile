@@ -77,12 +77,15 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 
 # -------------------------------------------------------------------------------------- vLLM
 # vLLM's CPU build has an environment and a lock file of its own: it wants other versions than the
-# library's own lock file has, and it names torchvision, torchaudio and torchcodec, which have no
-# CPU build and are not needed here. So it comes without dependencies, and these from the lock file.
+# library's own lock file has, and it names torchaudio and torchcodec, which have no CPU build and
+# are not needed here. So it comes without dependencies, and these from the lock file. Its classes of
+# vision-language models import torchvision. Where no CPU build of that is found, the default one is
+# taken, whose own operators ask for CUDA: nothing here calls them, and they are left undeclared.
 
 VENV_VLLM   := .venv-vllm
 BIN_VLLM    := $(VENV_VLLM)/bin
 TORCH_VLLM  := $(shell sed -n 's/^torch==//p' constraints-vllm.txt)
+VISION_VLLM := $(shell sed -n 's/^torchvision==//p' constraints-vllm.txt)
 
 test-vllm: $(VENV_VLLM)/.ready redis
 	OMP_NUM_THREADS=1 $(BIN_VLLM)/python -m pytest -W default tests/vllm $(ARGS)
@@ -94,8 +97,15 @@ $(VENV_VLLM)/.ready: constraints-vllm.txt pyproject.toml
 	  || $(BIN_VLLM)/python -m pip install -qq --no-deps --retries 1 --timeout 30 \
 	       --index-url https://download.pytorch.org/whl/cpu "torch==$(TORCH_VLLM)" 2>/dev/null \
 	  || $(BIN_VLLM)/python -m pip install -qq "torch==$(TORCH_VLLM)"
-	@grep -v '^torch==' constraints-vllm.txt \
+	@$(BIN_VLLM)/python -m pip install -qq --no-deps "torchvision==$(VISION_VLLM)+cpu" 2>/dev/null \
+	  || $(BIN_VLLM)/python -m pip install -qq --no-deps --retries 1 --timeout 30 \
+	       --index-url https://download.pytorch.org/whl/cpu "torchvision==$(VISION_VLLM)" 2>/dev/null \
+	  || $(BIN_VLLM)/python -m pip install -qq --no-deps "torchvision==$(VISION_VLLM)"
+	@grep -v '^torch\(vision\)\?==' constraints-vllm.txt \
 	  | $(BIN_VLLM)/python -m pip install -qq --no-deps -r /dev/stdin
+	@$(BIN_VLLM)/python -c 'import torchvision' 2>/dev/null || sed -i \
+	  's/^@torch.library.register_fake("torchvision::q\?nms")$$/@(lambda function: function)/' \
+	  $(VENV_VLLM)/lib/python3*/site-packages/torchvision/_meta_registrations.py
 	@$(BIN_VLLM)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 

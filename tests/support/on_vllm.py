@@ -106,7 +106,7 @@ class Recording(Transport):
 
     @property
     def lengths(self) -> Sequence[int]:
-        return [len(request.embeds) for request in self.requests]
+        return [len(request.read) for request in self.requests]
 
 
 class _Noting(Tokens):

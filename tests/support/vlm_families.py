@@ -69,12 +69,12 @@ INTERN_TOKENS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
 )
 TEXT = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 48,
     "num_hidden_layers": 4,
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
-    "head_dim": 16,
+    "head_dim": 32,
     "max_position_embeddings": 4096,
     "initializer_range": 0.25,
     "bos_token_id": None,
@@ -86,7 +86,7 @@ VISION = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_heads": 2,
-    "out_hidden_size": 32,
+    "out_hidden_size": 64,
     "initializer_range": 0.2,
 }
 SIGLIP = {
@@ -124,10 +124,14 @@ def _text(ids: dict[str, int], **more: Any) -> dict[str, Any]:
     return TEXT | {"vocab_size": len(ids) + 20} | more
 
 
-def _qwen(kind: Any, vision: dict[str, Any], *section: int) -> Callable[[dict[str, int]], Any]:
+def _qwen(
+    kind: Any, vision: dict[str, Any], *section: int, **more: Any
+) -> Callable[[dict[str, int]], Any]:
+    rope = _rope(mrope_section=list(section), **more)
+
     def config(ids: dict[str, int]) -> Any:
         return kind(
-            text_config=_text(ids, rope_parameters=_rope(mrope_section=list(section))),
+            text_config=_text(ids, rope_parameters=rope),
             vision_config=vision,
             image_token_id=ids["<|image_pad|>"],
             video_token_id=ids["<|video_pad|>"],
@@ -140,7 +144,11 @@ def _qwen(kind: Any, vision: dict[str, Any], *section: int) -> Callable[[dict[st
 
 def _glm(ids: dict[str, int]) -> Any:
     return transformers.Glm4vConfig(
-        text_config=_text(ids, rope_parameters=_rope(mrope_section=[2, 3, 3])),
+        text_config=_text(
+            ids,
+            attention_bias=True,  # as the published ones say: vLLM goes by it
+            rope_parameters=_rope(mrope_section=[2, 3, 3], partial_rotary_factor=0.5),
+        ),
         vision_config=VISION | {"image_size": 112},
         image_token_id=ids["<|image|>"],
         video_token_id=ids["<|video|>"],
@@ -156,7 +164,7 @@ def _gemma(ids: dict[str, int]) -> Any:
         text_config=_text(
             ids,
             sliding_window=24,
-            query_pre_attn_scalar=16,
+            query_pre_attn_scalar=32,
             layer_types=["sliding_attention", "full_attention"] * 2,
         ),
         vision_config=SIGLIP | {"vision_use_head": False},
@@ -183,7 +191,7 @@ DEEP = {"depth": 3, "deepstack_visual_indexes": [0, 1], "num_position_embeddings
 QWEN2_VISION = {
     "depth": 2,
     "embed_dim": 32,
-    "hidden_size": 32,
+    "hidden_size": 64,
     "num_heads": 2,
     "mlp_ratio": 2,
     "initializer_range": 0.2,
@@ -199,18 +207,18 @@ def _qwen_sample(config: Any, processor: type, images: Any, page: PageGeometry =
 
 SAMPLES: dict[str, Sample] = {
     "qwen2_vl": _qwen_sample(
-        _qwen(transformers.Qwen2VLConfig, QWEN2_VISION, 2, 3, 3),
+        _qwen(transformers.Qwen2VLConfig, QWEN2_VISION, 4, 6, 6),
         transformers.Qwen2VLProcessor,
         transformers.Qwen2VLImageProcessorPil,
     ),
     "qwen2_5_vl": _qwen_sample(
-        _qwen(transformers.Qwen2_5_VLConfig, VISION | WINDOWS, 2, 3, 3),
+        _qwen(transformers.Qwen2_5_VLConfig, VISION | WINDOWS, 4, 6, 6),
         transformers.Qwen2_5_VLProcessor,
         transformers.Qwen2VLImageProcessorPil,
     ),
     "qwen3_vl": replace(
         _qwen_sample(
-            _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 4, 2, 2),
+            _qwen(transformers.Qwen3VLConfig, VISION | DEEP, 8, 4, 4, mrope_interleaved=True),
             transformers.Qwen3VLProcessor,
             # Small pages are below the least size that the published processors leave alone.
             lambda: transformers.Qwen2VLImageProcessorPil(

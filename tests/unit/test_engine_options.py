@@ -87,16 +87,30 @@ def test_what_is_computed_in_another_precision_has_another_fingerprint(checkpoin
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"engine": "vllm"}, "engine='vllm' runs VIST2 checkpoints"),
         ({"options": EngineOptions(kv_dtype="int8")}, "kv_dtype='int8' is for VIST2 checkpoints"),
         ({"options": EngineOptions(weights="int8")}, "weights='int8' is for VIST2 checkpoints"),
         ({"options": EngineOptions(compile=True)}, "compile=True is for VIST2 checkpoints"),
     ],
 )
-def test_stock_models_refuse_what_they_cannot_honour(
+def test_stock_models_refuse_what_they_cannot_honour_in_this_process(
     tmp_path: Path, asked: dict[str, Any], said: str
 ) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_vl"}')
     with pytest.raises(InvalidInputError) as told:
         open_engine(tmp_path, **asked)
     assert said in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "vllm", "said"),
+    [
+        ("gemma3", {}, "vLLM takes no encoded images for Gemma 3"),
+        ("qwen2_vl", {"lora": "folder"}, "merge the adapter into"),
+    ],
+)
+def test_stock_models_say_what_vllm_cannot_do_for_them(
+    tmp_path: Path, kind: str, vllm: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+    with pytest.raises(InvalidInputError, match=said):
+        open_engine(tmp_path, engine="vllm+http://host", options=EngineOptions(vllm=vllm))

@@ -10,11 +10,18 @@ import pytest
 
 from vist2_memory import InvalidInputError, VisualMemory
 from vist2_memory.engine.options import EngineOptions
-from vist2_memory.engine.vllm.arguments import engine_arguments, server_options
+from vist2_memory.engine.vllm.arguments import EMBEDDINGS, engine_arguments, server_options
 
 
 def arguments(options: EngineOptions, on_cpu: bool = True) -> dict[str, Any]:
-    return engine_arguments(Path("model"), options, positions=8192, token_bytes=1000, on_cpu=on_cpu)
+    return engine_arguments(
+        Path("model"),
+        options,
+        reads=EMBEDDINGS,
+        positions=8192,
+        token_bytes=1000,
+        on_cpu=on_cpu,
+    )
 
 
 def test_a_cpu_computes_exactly_and_holds_at_least_one_whole_context() -> None:

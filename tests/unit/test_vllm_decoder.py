@@ -14,7 +14,8 @@ from vist2_memory.engine.generation import Decoder, Prompt
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.sampling import Picker
 from vist2_memory.engine.torch import TorchEngine
-from vist2_memory.engine.vllm.decoder import VLLMDecoder, seed_of
+from vist2_memory.engine.vllm.asking import Allowed, Asking, seed_of
+from vist2_memory.engine.vllm.decoder import VLLMDecoder
 from vist2_memory.engine.vllm.requests import Request, Tokens, Told, Transport
 from vist2_memory.errors import EngineUnavailableError
 from vist2_memory.types import GenerationParams
@@ -38,7 +39,7 @@ class Local(Transport):
     @torch.inference_mode()
     def _go_on(self, request: Request) -> Iterator[Told]:
         cache = KVCache(self.engine.model.language_model)
-        logits, masked = cache.append(request.embeds), torch.zeros(0)
+        logits, masked = cache.append(request.read), torch.zeros(0)
         shunned = request.shunned if self.biased else ()
         for _ in range(request.max_tokens):
             masked = logits.clone()
@@ -73,16 +74,15 @@ class InRequests(TorchEngine):
     transport: Transport
 
     def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
-        return VLLMDecoder(
-            prompt,
-            self.transport,
-            self.encoder,
-            self.processor.tokenizer,
-            steering=self._grammars.steer(prompt.params),
-            stop_ids=self.stop_ids,
-            never=self._never_said(prompt.params),
-            vocabulary=self.model.config.text_config.vocab_size,
+        params = prompt.params
+        allowed = Allowed(
+            self._grammars.steer(params),
+            self.stop_ids,
+            self._never_said(params),
+            self.model.config.text_config.vocab_size,
         )
+        asking = Asking(self.transport, self.processor.tokenizer, params, allowed, "")
+        return VLLMDecoder(prompt, self.encoder, asking)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,10 @@ KEY = "of-this-test"
 class VLLMServer:
     """Serves the checkpoint in ``folder`` by vLLM's own API server, as ``vllm serve`` does."""
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    def __init__(
+        self, folder: Path, log: Path, reads: Sequence[str] = ("--enable-prompt-embeds",)
+    ) -> None:
+        """``reads``: what it is told that it reads."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -25,7 +29,7 @@ class VLLMServer:
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", str(folder), "--served-model-name", folder.name]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--api-key", KEY]
-        command += ["--enable-prompt-embeds", "--dtype", "float32", "--enforce-eager"]
+        command += [*reads, "--dtype", "float32", "--enforce-eager"]
         command += ["--kv-cache-memory-bytes", str(2**28), "--block-size", "32"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(

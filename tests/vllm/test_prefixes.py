@@ -73,3 +73,17 @@ def test_a_memory_of_the_same_length_is_another_one(
     said(vllm_engine, context_of(reference, 12, salt="x"), params)
     said(vllm_engine, context_of(reference, 12, salt="x", first=50), params)
     assert recording.cached == [0, 0]
+
+
+def test_what_is_forgotten_is_found_by_nobody(
+    reference: TorchEngine, vllm_engine: VLLMEngine, recording: Recording
+) -> None:
+    context, params = context_of(reference, 12, salt="gone"), GenerationParams(max_tokens=4)
+    said(vllm_engine, replace(context, owner="a"), params)
+    said(vllm_engine, replace(context, owner="b"), params)
+    vllm_engine.forget("a")
+    answers = [said(vllm_engine, replace(context, owner="b"), params).text for _ in range(2)]
+    assert recording.cached[0] == recording.cached[2] == 0
+    assert (recording.cached[1] or 0) > 0
+    assert (recording.cached[3] or 0) > 0
+    assert answers[0] == answers[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -110,7 +110,16 @@ def opened(
     model: str | None = None,
     namespace: str = "default",
     ratio: float | None = None,
+    engine: str | None = None,
+    engine_options: Mapping[str, Any] | None = None,
 ) -> Iterator[VisualMemory]:
     """The memory that the options name, closed at the end."""
-    with VisualMemory.open(store, model=model, ratio=ratio, namespace=namespace) as memory:
+    with VisualMemory.open(
+        store,
+        model=model,
+        ratio=ratio,
+        namespace=namespace,
+        engine=engine,
+        engine_options=engine_options,
+    ) as memory:
         yield memory

@@ -24,6 +24,7 @@ from vist2_memory.cli.common import (
     say_error,
     show,
 )
+from vist2_memory.cli.engines import EngineName, EngineOption, read_options
 from vist2_memory.cli.files import read_documents
 from vist2_memory.errors import InvalidInputError, Vist2Error
 from vist2_memory.memory import Collection, VisualMemory
@@ -37,10 +38,13 @@ def chat(
     model: Model = None,
     ratio: Ratio = None,
     namespace: Namespace = "default",
+    engine: EngineName = None,
+    engine_option: EngineOption = None,
 ) -> None:
     """Talk; a line is a message. Ctrl-C stops an answer, Ctrl-D or /quit ends."""
     params = GenerationParams(max_tokens=max_tokens)
-    with opened(store, model, namespace, ratio) as memory:
+    options = read_options(engine_option)
+    with opened(store, model, namespace, ratio, engine, options) as memory:
         talk = memory.session(session)
         messages = len(talk.messages())
         note(f"session {session!r} with {messages} messages; Ctrl-D or /quit ends")
@@ -101,10 +105,13 @@ def ask(
     model: Model = None,
     ratio: Ratio = None,
     namespace: Namespace = "default",
+    engine: EngineName = None,
+    engine_option: EngineOption = None,
 ) -> None:
     """Ask one question out of a session's memory."""
     params = GenerationParams(max_tokens=max_tokens)
-    with opened(store, model, namespace, ratio) as memory:
+    options = read_options(engine_option)
+    with opened(store, model, namespace, ratio, engine, options) as memory:
         collections = [_collection(memory, name) for name in include or ()]
         talk = memory.session(session)
         if as_json:

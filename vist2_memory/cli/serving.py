@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vist2_memory.cli.common import AsJson, Model, Ratio, StoreURL, emit, note, show
+from vist2_memory.cli.engines import EngineName, EngineOption, read_options
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory import VisualMemory
 
@@ -38,8 +40,13 @@ def serve(
         int | None, typer.Option(min=1, help="Seconds after its last use that a session is kept.")
     ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, help="Answers that are generated at once.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Answers that are generated at once. [default: 64 where vLLM or another server "
+            "puts them together, else 8]",
+        ),
+    ] = None,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait for the model.")] = 256,
     drain: Annotated[
         float, typer.Option(min=0, help="Seconds for answers in progress when told to end.")
@@ -52,6 +59,8 @@ def serve(
         list[str] | None, typer.Option(help="Another site whose pages may call; once for each.")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    engine: EngineName = None,
+    engine_option: EngineOption = None,
 ) -> None:
     """Serve memory and model over HTTP, as OpenAI's chat API and sessions."""
     try:
@@ -64,9 +73,10 @@ def serve(
         raise InvalidInputError(
             f"vist2 serve needs {error.name}: pip install 'vist2-memory[server]'"
         ) from error
+    options = read_options(engine_option)
     ring = find_keyring(keys, os.environ.get("VIST2_API_KEYS"))
     settings = ServerSettings(
-        ring, concurrency, queue, drain_s=drain, cors_origins=tuple(cors or ())
+        ring, concurrency or 1, queue, drain_s=drain, cors_origins=tuple(cors or ())
     )
     check_host(host, settings)
     if ring is None:
@@ -77,8 +87,12 @@ def serve(
     logs.set_up(log_level)
     telemetry.set_up()
     allocation.bound_arenas()
-    kept = None if kv_cache is None else {"kv_cache_bytes": kv_cache * 2**20}
-    with VisualMemory.open(store, model=model, ratio=ratio, ttl=ttl, engine_options=kept) as memory:
+    if kv_cache is not None:
+        options = {**(options or {}), "kv_cache_bytes": kv_cache * 2**20}
+    with VisualMemory.open(
+        store, model=model, ratio=ratio, ttl=ttl, engine=engine, engine_options=options
+    ) as memory:
+        settings = replace(settings, concurrency=concurrency or memory.engine.at_once)
         app = create_app(Tenants(memory.store, memory.engine), settings)
         run.run(app, host, port, settings)
 

@@ -60,6 +60,8 @@ class Engine(ABC):
 
     spec: EngineSpec
     chunker: Chunker
+    at_once: ClassVar[int] = 8
+    """Answers that it is best asked for at once: one that runs them as a batch wants many."""
     reads_back: ClassVar[bool] = False
     """Whether its model was trained to read visual tokens out, see `engine.readback`."""
 

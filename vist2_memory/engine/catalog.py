@@ -142,18 +142,17 @@ def open_engine(
 
 def _open_stock(folder: Path, engine: str, asked: EngineOptions) -> Engine:
     """The engine of a vision-language model; raises ``InvalidInputError`` for what it has not."""
-    wanted: dict[str, Any] = {"engine": engine} if engine != "torch" else {}
-    wanted |= {
-        name: getattr(asked, name)
-        for name in ("kv_dtype", "weights", "compile", "vllm")
-        if getattr(asked, name)
-    }
-    for name, value in wanted.items():
-        verb = "runs" if name == "engine" else "is for"
-        raise InvalidInputError(
-            f"{name}={value!r} {verb} VIST2 checkpoints, {folder.name} is a "
-            f"{read_config(folder).get('model_type')} model: leave it out"
-        )
+    if engine != "torch":
+        from vist2_memory.engine.vllm.pages import VLLMPagesEngine
+
+        return VLLMPagesEngine(folder, where=engine, options=asked)
+    for name in ("kv_dtype", "weights", "compile", "vllm"):
+        if value := getattr(asked, name):
+            raise InvalidInputError(
+                f"{name}={value!r} is for VIST2 checkpoints and vLLM, {folder.name} is a "
+                f"{read_config(folder).get('model_type')} model: leave it out, or name "
+                "engine='vllm'"
+            )
     from vist2_memory.engine.vlm.engine import VLMEngine
 
     return VLMEngine(

@@ -122,7 +122,7 @@ class VisualMemory(Housekeeping, Asking):
         none for a store in memory). ``selection``: how to choose what is read where not all fits,
         unless a question says it: see :class:`ReadingOptions`.
 
-        ``engine``: what runs a VIST2 model: ``torch``, in this process; ``vllm``, vLLM in this
+        ``engine``: what runs the model: ``torch``, in this process; ``vllm``, vLLM in this
         process; ``vllm+http://host:8000``, a vLLM server; or ``http://host:8000``, the model that
         ``vist2 serve`` serves there (default: ``VIST2_ENGINE``, or ``torch``). ``engine_options``:
         see :class:`EngineOptions`, as ``{"kv_dtype": "int8"}``; for a server ``api_key`` (default:

@@ -62,6 +62,12 @@ class MissingRequest(BaseModel):
     ids: list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = Field(max_length=100_000)
 
 
+class ForgetRequest(BaseModel):
+    """``POST /v1/engine/forget``."""
+
+    owner: str = Field(min_length=1, max_length=1000)
+
+
 @router.get("", responses=refusals(501))
 async def describe(tenant: Reader) -> dict[str, Any]:
     """What a client needs to cut text as the engine does."""
@@ -110,6 +116,15 @@ async def check(body: dict[str, Any], tenant: Writer) -> dict[str, bool]:
     return {"ok": True}
 
 
+@router.post("/forget")
+async def forget(body: ForgetRequest, tenant: Writer) -> dict[str, bool]:
+    """Drop what is kept of generations from contexts of an owner, and what was sent for them."""
+    tenant.sent.forget(_scope(tenant))
+    owner = wire.owner_of(tenant.memory.namespace, body.owner)
+    await asyncio.to_thread(tenant.memory.engine.forget, owner)
+    return {"ok": True}
+
+
 @router.post(
     "/generate",
     response_class=Response,
@@ -146,6 +161,13 @@ async def _begun(
         ids = list(header["context"]["visual"])
         known = tenant.sent.get(_scope(tenant), engine.spec.fingerprint, ids)
         known |= {tokens.chunk_id: tokens for tokens in visual}
+        if lacking := [id for id in ids if id not in known]:
+            raise Problem(
+                400,
+                f"{len(lacking)} chunks were named whose visual tokens are not here any more: send "
+                "them",
+                "visual_tokens_lacking",
+            )
         context = wire.read_context(header["context"], known, tenant.memory.namespace)
     except (KeyError, TypeError) as error:
         raise Problem(400, f"the packet lacks {error}: send it again", "invalid_input") from error

@@ -29,6 +29,11 @@ TOKEN_S = 300.0
 PATIENCE_S = 60.0
 """Seconds for which a server that is busy is asked again."""
 
+
+class LackingError(EngineUnavailableError):
+    """Visual tokens that were named have been dropped there meanwhile, and have to be sent."""
+
+
 _BY_CODE: dict[str, type[Vist2Error]] = {
     "context_length_exceeded": ContextOverflowError,
     "invalid_input": InvalidInputError,
@@ -41,6 +46,7 @@ _BY_CODE: dict[str, type[Vist2Error]] = {
     "store_error": StoreError,
     "model_error": ModelError,
     "not_a_vist2_model": ModelError,
+    "visual_tokens_lacking": LackingError,
 }
 
 

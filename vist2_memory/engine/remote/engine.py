@@ -6,7 +6,9 @@ sent once and named afterwards.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +17,14 @@ from tokenizers import Tokenizer
 from vist2_memory.engine.base import Engine
 from vist2_memory.engine.pictures import sketch_of
 from vist2_memory.engine.remote import wire
-from vist2_memory.engine.remote.client import Client
-from vist2_memory.errors import CodecError, EncodingError, EngineUnavailableError, ModelError
+from vist2_memory.engine.remote.client import Client, LackingError
+from vist2_memory.errors import (
+    CodecError,
+    EncodingError,
+    EngineUnavailableError,
+    ModelError,
+    Vist2Error,
+)
 from vist2_memory.model.layout import layout_of
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.geometry import SketchGeometry
@@ -30,13 +38,18 @@ from vist2_memory.types import (
     VisualTokens,
 )
 
+log = logging.getLogger(__name__)
+
 BINARY = {"Content-Type": "application/octet-stream"}
 ENCODE_BATCH = 64
+FORGET_S = 10.0
+"""Seconds that the server may take to drop what it keeps."""
 
 
 class RemoteEngine(Engine):
     """Encodes and generates on the server at a URL; needs neither torch nor the checkpoint."""
 
+    at_once = 64
     reads_back = True
 
     def __init__(
@@ -55,6 +68,7 @@ class RemoteEngine(Engine):
             self._client.close()
             raise
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)
+        self._telling = ThreadPoolExecutor(1, thread_name_prefix="vist2-forget")
 
     def _read(self, told: Any) -> None:
         try:
@@ -117,6 +131,14 @@ class RemoteEngine(Engine):
         body = {"ids": list(known)}
         missing = self._client.json("POST", "/v1/engine/missing", json=body)["missing"]
         sent = [known[chunk_id] for chunk_id in missing if chunk_id in known]
+        try:
+            yield from self._generated(header, sent)
+        except LackingError:  # told before the first event
+            yield from self._generated(header, list(known.values()))
+
+    def _generated(
+        self, header: dict[str, Any], sent: Sequence[VisualTokens]
+    ) -> Iterator[GenerationEvent]:
         data = wire.packed(header, sent, self.spec.tensors)
         path = "/v1/engine/generate"
         with self._client.stream("POST", path, content=data, headers=BINARY) as response:
@@ -133,6 +155,22 @@ class RemoteEngine(Engine):
                     "again"
                 )
 
+    def forget(self, owner: str) -> None:
+        """See :meth:`Engine.forget`; also what was sent of this namespace's memories is dropped.
+
+        The server is told in a thread, as whoever deletes need not wait for it. One that cannot be
+        told is a warning in the log: it drops what it keeps when it needs the room, or ends.
+        """
+        self._telling.submit(self._tell_to_forget, owner)
+
+    def _tell_to_forget(self, owner: str) -> None:
+        body = {"owner": owner}
+        try:
+            self._client.request("POST", "/v1/engine/forget", json=body, timeout=FORGET_S)
+        except Vist2Error as error:
+            log.warning("what was deleted may be kept on the server for a while: %s", error)
+
     def close(self) -> None:
-        """Close the connections; the server runs on."""
+        """Tell what is left to tell, and close the connections; the server runs on."""
+        self._telling.shutdown()
         self._client.close()

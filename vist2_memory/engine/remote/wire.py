@@ -98,6 +98,7 @@ def told_context(context: Context) -> dict[str, Any]:
         "tail": context.tail,
         "speaks": context.speaks,
         "salt": context.cache_salt,
+        "owner": context.owner,
         "visual": [tokens.chunk_id for tokens in context.visual],
         "sources": [asdict(chunk) for chunk in context.sources],
     }
@@ -112,7 +113,14 @@ def read_context(told: Mapping[str, Any], visual: Mapping[str, VisualTokens], sa
         tuple(Chunk(**chunk) for chunk in told["sources"]),
         told["speaks"],
         f"{salt}/{told['salt']}",
+        owner_of(salt, str(told.get("owner", ""))),
     )
+
+
+def owner_of(salt: str, owner: str) -> str:
+    """How an engine knows an ``owner`` from elsewhere: kept apart by ``salt`` from those of others,
+    and from the sessions that are kept here. Empty where none is named."""
+    return owner and f"{salt}//{owner}"
 
 
 def told_params(params: GenerationParams) -> dict[str, Any]:

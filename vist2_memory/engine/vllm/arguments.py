@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from vist2_memory.engine.options import KV_CACHE_BYTES, EngineOptions
 from vist2_memory.errors import InvalidInputError
+from vist2_memory.types import GenerationParams
 
 LORA = "lora"
 """The option that names the folder of an adapter."""
@@ -19,7 +21,11 @@ CPU_BLOCK = 32
 grow by a chunk's visual tokens, fill small blocks sooner than vLLM's own 128."""
 GPU_SHARE = 0.85
 """Of a GPU's memory for vLLM; the rest is the tower's."""
-_OURS = ("model", "tokenizer", "skip_tokenizer_init", "enable_prompt_embeds", "hf_config_path")
+HOTTEST = 2.0
+"""The highest temperature that vLLM takes."""
+EMBEDDINGS: Mapping[str, Any] = {"skip_tokenizer_init": True, "enable_prompt_embeds": True}
+"""Arguments of an engine that reads embeddings."""
+_OURS = ("model", "tokenizer", "hf_config_path")
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _SERVER = ("model", "timeout")
 
@@ -42,23 +48,29 @@ def check_installed() -> None:
 
 
 def engine_arguments(
-    folder: Path, options: EngineOptions, *, positions: int, token_bytes: int, on_cpu: bool
+    folder: Path,
+    options: EngineOptions,
+    *,
+    reads: Mapping[str, Any],
+    positions: int,
+    token_bytes: int,
+    on_cpu: bool,
 ) -> dict[str, Any]:
     """Arguments of ``vllm.AsyncEngineArgs`` for the checkpoint in ``folder``.
 
-    ``positions``: tokens that the model reads; ``token_bytes``: of each in the KV cache;
-    ``on_cpu``: whether this vLLM computes on a CPU. Raises ``InvalidInputError``.
+    ``reads``: those that say what it reads, as :data:`EMBEDDINGS`; ``positions``: tokens that the
+    model reads; ``token_bytes``: of each in the KV cache; ``on_cpu``: whether this vLLM computes on
+    a CPU. Raises ``InvalidInputError``.
     """
     own = dict(options.vllm)
     lora = own.pop(LORA, None)
-    taken = next((name for name in own if name in _OURS), None)
+    taken = next((name for name in own if name in (*_OURS, *reads)), None)
     if taken is not None:
         raise InvalidInputError(f"vllm={{{taken!r}: ...}} is set by this engine: leave it out")
     exact = "float32" if on_cpu else "bfloat16"
     arguments: dict[str, Any] = {
         "model": str(folder),
-        "skip_tokenizer_init": True,
-        "enable_prompt_embeds": True,
+        **reads,
         "enable_prefix_caching": options.kv_cache_bytes > 0,
         "dtype": options.dtype or exact,
         "max_model_len": positions,
@@ -75,6 +87,15 @@ def engine_arguments(
         if options.kv_cache_bytes not in (0, KV_CACHE_BYTES):
             arguments["kv_cache_memory_bytes"] = options.kv_cache_bytes
     return arguments | _rounded(options, on_cpu) | _adapted(lora) | own
+
+
+def refuse_heat(params: GenerationParams) -> None:
+    """Raise ``InvalidInputError`` for a temperature that vLLM does not take."""
+    if params.temperature > HOTTEST:
+        raise InvalidInputError(
+            f"temperature={params.temperature:g} is more than vLLM takes: give at most "
+            f"{HOTTEST:g}, or take engine='torch'"
+        )
 
 
 def server_options(options: EngineOptions) -> dict[str, Any]:

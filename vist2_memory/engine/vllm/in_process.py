@@ -68,12 +68,9 @@ class InProcess(Transport):
 
     def _answers(self, request: Request, name: str) -> Any:
         """vLLM's outputs for ``request``, as an asynchronous iterator."""
-        from vllm.inputs import EmbedsPrompt
+        from vist2_memory.engine.vllm.prompts import prompt_of
 
-        embeds = request.embeds.detach().clone()  # not one of inference mode, which is not sent
-        prompt: Any = EmbedsPrompt(prompt_embeds=embeds.cpu())
-        if request.cache_salt:
-            prompt["cache_salt"] = request.cache_salt
+        prompt = prompt_of(request)
         try:
             asked = sampling(request)
         except ValueError as error:

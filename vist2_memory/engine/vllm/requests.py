@@ -5,16 +5,45 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An encoded image within a sequence of ids."""
+
+    offset: int
+    """Where its placeholders begin."""
+    embeds: Tensor
+    """What the tower and projector made of it, of shape (visual tokens, width)."""
+    name: str
+    """Of these values for those who may share them: what vLLM keeps is found by it again."""
+    grid: tuple[int, int, int] | None = None
+    """Patches along time, height and width, for families that place tokens by them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """Text and encoded images, by ids: an image's placeholder stands for each of its tokens."""
+
+    ids: tuple[int, ...]
+    images: tuple[Image, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+Read: TypeAlias = Tensor | Paged
+"""What is read: embeddings of shape (tokens, hidden size), or ids with images among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A sequence, and how vLLM goes on with it."""
 
-    embeds: Tensor
-    """All that is read, of shape (tokens, hidden size)."""
+    read: Read
     max_tokens: int
     stop_ids: tuple[int, ...]
     """Ids after which it ends; such a one is told as the last token."""

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ import httpx
 import torch
 from torch import Tensor
 
-from vist2_memory.engine.vllm.requests import Request, Tokens, Told, Transport
+from vist2_memory.engine.vllm import server_pages
+from vist2_memory.engine.vllm.requests import Paged, Request, Tokens, Told, Transport
 from vist2_memory.errors import EngineUnavailableError, ModelError
 
 CONNECT_S = 10.0
@@ -40,10 +41,12 @@ class Expected:
     """Tokens that it reads at once."""
     probe: tuple[int, ...]
     """Ids of the text that tells tokenizers apart."""
+    needs: str = "--enable-prompt-embeds"
+    """How it is started."""
 
 
 class Server(Transport):
-    """A server that was started with ``--enable-prompt-embeds``."""
+    """A server that takes embeddings, or encoded images."""
 
     def __init__(self, url: str, expected: Expected, *, timeout: float = TOKEN_S) -> None:
         """``url``: with http or https; its key is that in ``VLLM_API_KEY``. ``timeout``: seconds
@@ -51,6 +54,7 @@ class Server(Transport):
         where it serves another model.
         """
         self.url = url.rstrip("/").removesuffix("/v1")
+        self._needs = expected.needs
         key = os.environ.get("VLLM_API_KEY")
         self._client = httpx.Client(
             base_url=self.url,
@@ -66,7 +70,11 @@ class Server(Transport):
 
     def send(self, request: Request) -> Tokens:
         """See :meth:`Transport.send`."""
-        return _Streamed(self, self._client, _body(request, self.model))
+        if isinstance(request.read, Paged):
+            body = server_pages.body_of(request, request.read, self.model)
+            return _Streamed(self, self._client, server_pages.PATH, body, server_pages.told_by)
+        body = _body(request, request.read, self.model)
+        return _Streamed(self, self._client, "/v1/completions", body, _told)
 
     def close(self) -> None:
         """Close the connections; the server runs on."""
@@ -87,7 +95,7 @@ class Server(Transport):
         if response.status_code in (401, 403):
             hint = "set VLLM_API_KEY to the key that it was started with"
         else:
-            hint = "it must be started with --enable-prompt-embeds; see docs/vllm.md"
+            hint = f"it must be started with {self._needs}; see docs/vllm.md"
         return EngineUnavailableError(
             f"the vLLM server at {self.url} refused with {response.status_code}: "
             f"{_said(response.text)}; {hint}"
@@ -161,10 +169,18 @@ class Server(Transport):
 class _Streamed(Tokens):
     """The server-sent events of one request."""
 
-    def __init__(self, server: Server, client: httpx.Client, body: dict[str, Any]) -> None:
-        self._server, self._open = server, ExitStack()
+    def __init__(
+        self,
+        server: Server,
+        client: httpx.Client,
+        path: str,
+        body: dict[str, Any],
+        told: Callable[[Mapping[str, Any]], Iterator[Told]],
+    ) -> None:
+        """``told``: the tokens of a choice."""
+        self._server, self._open, self._read = server, ExitStack(), told
         try:
-            stream = client.stream("POST", "/v1/completions", json=body)
+            stream = client.stream("POST", path, json=body)
             response = self._open.enter_context(stream)
             if response.status_code != 200:
                 response.read()
@@ -200,7 +216,7 @@ class _Streamed(Tokens):
                     )
                 for choice in event.get("choices") or ():
                     ended = ended or choice.get("finish_reason") is not None
-                    yield from _told(choice)
+                    yield from self._read(choice)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._server.failed(error) from error
         if not ended:
@@ -218,10 +234,10 @@ def _names(card: Mapping[str, Any]) -> set[str]:
     return names | {name.rstrip("/").rpartition("/")[2] for name in names}
 
 
-def _body(request: Request, model: str) -> dict[str, Any]:
+def _body(request: Request, embeds: Tensor, model: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "prompt_embeds": _packed(request.embeds),
+        "prompt_embeds": _packed(embeds),
         "stream": True,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,

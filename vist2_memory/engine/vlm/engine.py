@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vist2_memory import verbatim
 from vist2_memory.engine.answer import Answer, finish_reason
@@ -25,15 +26,15 @@ from vist2_memory.engine.base import Engine, EngineSpec
 from vist2_memory.engine.catalog import read_config
 from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.loading import find_device, weights_digest
-from vist2_memory.engine.sampling import Picker, logprob_of
-from vist2_memory.engine.steering import Grammars
+from vist2_memory.engine.sampling import Picker
+from vist2_memory.engine.steering import Grammars, Steering
 from vist2_memory.engine.tokens import Vocabulary
-from vist2_memory.engine.vlm.cache import PageCache
 from vist2_memory.engine.vlm.calls import told
 from vist2_memory.engine.vlm.chat import ChatTemplate, Item
 from vist2_memory.engine.vlm.families import find_family
-from vist2_memory.engine.vlm.loading import load_parts, model_name
+from vist2_memory.engine.vlm.loading import Parts, load_parts, model_name
 from vist2_memory.engine.vlm.pages import open_press
+from vist2_memory.engine.vlm.reader import CachedReader, Reader
 from vist2_memory.engine.vlm.words import turns
 from vist2_memory.errors import ContextOverflowError, InvalidInputError, ModelError
 from vist2_memory.sketch.page import PageGeometry
@@ -98,7 +99,7 @@ class VLMEngine(Engine):
         )
         on = find_device(device)
         kind = dtype or ("float32" if on.type == "cpu" else "bfloat16")
-        parts = load_parts(folder, on, kind)
+        parts = self._load(folder, on, kind)
         adapter = find_family(read_config(folder)).load()
         self.family = adapter(parts.model, parts.image_processor, self.renderer.geometry)
         tensors = TensorFormat(tensors_dtype, self.family.layers)
@@ -108,7 +109,7 @@ class VLMEngine(Engine):
         seeing = (parts.image_processor.to_dict(), _settings(parts.model.config))
         weights = weights_digest(self.family.tower_modules)
         text: Any = parts.model.config.get_text_config()
-        positions: int = text.max_position_embeddings
+        positions = self._reads(text)
         tokens = press.chunker.chunk_tokens
         text_tokens = min(positions // 2, max(8192, 2 * (tokens + keep_recent)))
         if text_tokens < tokens + keep_recent + _QUESTION:
@@ -142,6 +143,14 @@ class VLMEngine(Engine):
         self._unknown = torch.tensor([*unknown], dtype=torch.long, device=on)
         self._positions = positions
         self._cost = lru_cache(maxsize=_COSTS)(self._cost_of)
+
+    def _load(self, folder: Path, device: torch.device, dtype: str) -> Parts:
+        """What is run here of the model in ``folder``."""
+        return load_parts(folder, device, dtype)
+
+    def _reads(self, text: Any) -> int:
+        """Tokens that the language model of config ``text`` reads."""
+        return int(text.max_position_embeddings)
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[VisualTokens]:
@@ -207,31 +216,51 @@ class VLMEngine(Engine):
                 f"the text that must stay text has {prompt_text} tokens, the model reads "
                 f"{self.spec.max_text_tokens}: shorten the system prompt, the tools or the question"
             )
-        cache = PageCache(self.family)
-        answer = Answer(self.tokenizer, params, self._template.form)
-        pick = Picker(params, self._never if steering is None else self._unknown)
+        reader = self._begin(items, context, params, steering)
+        try:
+            yield from self._events(reader, context, params, prompt_text, started)
+        finally:
+            reader.close()
+
+    def _begin(
+        self,
+        items: Sequence[Item],
+        context: Context,
+        params: GenerationParams,
+        steering: Steering | None,
+    ) -> Reader:
+        """Read ``items``, which are those of ``context``."""
+        pick = Picker(params, self._suppressed(steering))
         choose = Chooser(pick, steering, ahead=params.logprobs is None)
+        return CachedReader(self.family, items, choose, self.tokenizer, params.logprobs)
+
+    def _suppressed(self, steering: Steering | None) -> Tensor:
+        """Ids that an answer held to ``steering`` never has."""
+        return self._never if steering is None else self._unknown
+
+    def _events(
+        self,
+        reader: Reader,
+        context: Context,
+        params: GenerationParams,
+        prompt_text: int,
+        started: float,
+    ) -> Iterator[GenerationEvent]:
+        answer = Answer(self.tokenizer, params, self._template.form)
         now, written = context, 0  # the first ``written`` characters of the answer are in ``now``
         recent = self.chunker.count(context.tail)
         limit = self.spec.fold_at(recent)
         new = folds = 0
         first_token_s = 0.0
         reason: FinishReason = "length"
-        waiting: list[int] = []  # tokens that are decided but not run yet
-        with span("prefill", pages=len(context.visual), text_tokens=prompt_text):
-            logits = cache.become(items)
-        while new < params.max_tokens and len(cache) + len(waiting) < self._positions:
-            room = min(params.max_tokens - new, self._positions - len(cache) - len(waiting))
-            token = choose.next(logits, room)
+        while (room := min(params.max_tokens - new, self._positions - len(reader))) > 0:
+            decoded = reader.next(room, limit - recent)
             first_token_s = first_token_s or time.perf_counter() - started
-            if token in self._stop_ids:
+            if decoded.token in self._stop_ids:
                 reason = "stop"
                 break
             new, recent = new + 1, recent + 1
-            waiting.append(token)
-            most = params.logprobs
-            known = None if most is None else logprob_of(logits, token, most, self.tokenizer)
-            yield from answer.push(token, known)
+            yield from answer.push(decoded.token, decoded.logprob)
             if answer.stopped:
                 reason = "stop"
                 break
@@ -247,19 +276,16 @@ class VLMEngine(Engine):
                         sources=(*now.sources, chunk),
                         speaks=speaker(chunk.text) or now.speaks,
                     )
-                    logits, folds = cache.become(self.items(now, params)), folds + 1
-                    recent, waiting = self.chunker.count(now.tail), []
+                    reader.fold(self.items(now, params))
+                    recent, folds = self.chunker.count(now.tail), folds + 1
                     yield ChunkFolded(chunk, visual)
                     continue
                 recent = self.chunker.count(tail)  # fewer, when written down, than were generated
-            if not choose.decides(room - 1):
-                logits, waiting = cache.append(waiting), []
         yield from answer.flush()
-        reason = finish_reason(reason, answer, params, choose.may_end)
         stood_for = sum(tokens.text_tokens for tokens in context.visual)
         yield Finished(
             text=answer.text,
-            reason=reason,
+            reason=finish_reason(reason, answer, params, reader.may_end),
             usage=Usage(
                 text_tokens=stood_for,
                 visual_tokens=sum(map(len, context.visual)),
@@ -267,6 +293,7 @@ class VLMEngine(Engine):
                 full_prompt_tokens=prompt_text + stood_for,
                 new_tokens=new,
                 folds=folds,
+                reused_tokens=reader.reused,
             ),
             timing=Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started),
             calls=answer.calls,

@@ -71,6 +71,10 @@ class Family(ABC):
         ``kinds`` of shape (1, all tokens) tells text (0) from images (1), from the very beginning.
         """
 
+    def grid(self, page: VisualTokens) -> tuple[int, int, int] | None:
+        """Patches of ``page`` along time, height and width, where its tokens are placed by them."""
+        return None
+
     def images(self, pages: Sequence[Page]) -> list[npt.NDArray[np.uint8]]:
         """``pages`` as the family's image processor takes them, shape (height, width, 3) each,
         filled up with paper below."""
