@@ -41,8 +41,6 @@ def test_where_nothing_is_asked_there_is_no_grammar(params: dict[str, Any]) -> N
         ({"properties": {"x": {"type": "string", "pattern": "(?=a)b"}}}, "regex"),
         ({"type": "array"}, "of type 'array'"),
         ({"properties": {"x": {"const": "\ue003"}}}, r"between U\+E000 and U\+E00F"),
-        ({"properties": {"x": {"const": object()}}}, "cannot be written as JSON"),
-        ({"properties": {"x": {"const": "\ud800"}}}, "cannot be written as JSON"),
     ],
 )
 def test_what_an_answer_cannot_be_held_to_is_refused_by_the_tools_name(
@@ -52,11 +50,19 @@ def test_what_an_answer_cannot_be_held_to_is_refused_by_the_tools_name(
         grammar(tools=(tool("good"), tool(**parameters)))
 
 
+@pytest.mark.parametrize("value", [object(), "\ud800"])
+def test_what_cannot_be_written_as_json_is_no_tool_and_no_schema(value: object) -> None:
+    with pytest.raises(ValueError, match="tool 'find': parameters cannot be written as JSON"):
+        tool(properties={"x": {"const": value}})
+    with pytest.raises(ValueError, match="schema cannot be written as JSON"):
+        GenerationParams(schema={"const": value})
+
+
 def test_a_schema_that_is_its_own_part_cannot_be_written() -> None:
     schema: dict[str, Any] = {"type": "object"}
     schema["properties"] = {"x": schema}
-    with pytest.raises(InvalidInputError, match="the schema of the answer cannot be written"):
-        grammar(schema=schema)
+    with pytest.raises(ValueError, match="schema cannot be written as JSON"):
+        GenerationParams(schema=schema)
 
 
 @pytest.mark.parametrize("name", ["a\ue003", "a\nb", "\x00"])

@@ -5,27 +5,28 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from vllm.v1.metrics.reader import get_metrics_snapshot
+from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 
-def metric(name: str) -> float:
-    """The sum of the metric ``name`` over its labels."""
-    found: list[Any] = [one for one in get_metrics_snapshot() if one.name == name]
-    assert found, f"vLLM has no metric {name}"
-    return float(sum(one.value for one in found))
+def prefix_hits(transport: Any) -> float:
+    """Tokens that ``transport``'s engine found in its prefix cache since its start.
+
+    By its own counters: those that are registered in the process are of the engine begun last.
+    """
+    [counters] = [
+        one.counter_prefix_cache_hits
+        for one in transport.llm.logger_manager.stat_loggers
+        if isinstance(one, PrometheusStatLogger)
+    ]
+    return float(sum(counter._value.get() for counter in counters.values()))
 
 
-def prefix_hits() -> float:
-    """Tokens that were found in the prefix cache since the start."""
-    return metric("vllm:prefix_cache_hits")
-
-
-def more_prefix_hits(before: float, wanted: float, seconds: float = 10) -> float:
+def more_prefix_hits(transport: Any, before: float, wanted: float, seconds: float = 10) -> float:
     """How many more there are than ``before``, once they are ``wanted``: vLLM counts later."""
     until = time.monotonic() + seconds
-    while prefix_hits() - before != wanted and time.monotonic() < until:
+    while prefix_hits(transport) - before != wanted and time.monotonic() < until:
         time.sleep(0.1)
-    return prefix_hits() - before
+    return prefix_hits(transport) - before
 
 
 def waits_until_idle(engine: Any, seconds: float = 30) -> bool:

@@ -31,7 +31,8 @@ def test_a_fold_reads_the_memory_before_it_from_the_cache(
 ) -> None:
     from tests.vllm.metrics import more_prefix_hits, prefix_hits
 
-    context, before = context_of(reference, 12, salt="fold", full=True), prefix_hits()
+    before = prefix_hits(recording.inner)
+    context = context_of(reference, 12, salt="fold", full=True)
     with endless(vllm_engine):
         answer = said(vllm_engine, context, GenerationParams(max_tokens=90))
     assert answer.folded
@@ -39,7 +40,7 @@ def test_a_fold_reads_the_memory_before_it_from_the_cache(
     assert recording.cached[0] == 0
     assert all((hit or 0) >= whole_blocks(base) > 0 for hit in recording.cached[1:])
     found = sum(hit or 0 for hit in recording.cached)
-    assert more_prefix_hits(before, found) == found
+    assert more_prefix_hits(recording.inner, before, found) == found
 
 
 def test_the_next_turn_reads_the_memory_from_the_cache(
