@@ -84,7 +84,7 @@ def test_an_answer_is_told_by_what_it_read_and_said() -> None:
 async def test_no_words_keys_or_names_of_sessions_are_traced() -> None:
     served = Traced()
     async with served.client() as client:
-        await client.post("/v1/chat/completions", json=chat("The code word is Zugspitze.", "user-42"))
+        await client.post("/v1/chat/completions", json=chat("It is Zugspitze.", "user-42"))
         await client.post("/v1/chat/completions", json=chat("", "user-42"))
         await client.get("/v1/sessions/user-42/messages")
         await client.get("/v1/sessions/unheard-of/export")
