@@ -183,7 +183,9 @@ class GenerationParams:
     text of the answer must match; it is then never stopped by ``stop``, which is looked for in
     text alone. With tools, an answer is either. Within ``max_tokens`` calls and JSON are always
     ended; what cannot be is refused. ``logprobs``: tell the log probability of each token of text,
-    and of so many of the likeliest at its place; None tells none.
+    and of so many of the likeliest at its place; None tells none. ``exact_quotes``: a model that
+    answers by quoting quotes only words that stand, so, in the memory or the recent text; False
+    leaves its quotes as it reads them.
     """
 
     max_tokens: int = 256
@@ -197,6 +199,7 @@ class GenerationParams:
     parallel_tool_calls: bool = True
     schema: Mapping[str, Any] | None = None
     logprobs: int | None = None
+    exact_quotes: bool = True
 
     def __post_init__(self) -> None:
         checks = (

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vist2_memory.engine.steering import Steering
+from vist2_memory.engine.quoting import Course
 
 
 class Chooser:
     """Chooses the tokens of one answer; without a grammar, ``pick`` alone does."""
 
     def __init__(
-        self, pick: Callable[[Tensor], int], steering: Steering | None, ahead: bool = True
+        self, pick: Callable[[Tensor], int], steering: Course | None, ahead: bool = True
     ) -> None:
         """``pick``: a token id from logits of shape (vocabulary,). ``ahead``: whether tokens may be
         decided before there are logits for them.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from vist2_memory.engine.ahead import AHEAD, EncodingAhead
 from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.engine.batch import WAITING, Waiting
+from vist2_memory.engine.quoting import Quotable
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
@@ -50,6 +51,8 @@ class Prompt:
     """What is kept of this generation is used again by those of equal salt alone."""
     owner: str = ""
     """Whose it is; what is kept of it is dropped by :meth:`Engine.forget`."""
+    quotable: Quotable | None = None
+    """What the answer may quote; None where that is not known."""
 
     @property
     def base(self) -> int:

@@ -125,16 +125,16 @@ class TorchEngine(Vist2Engine):
         yield from steps(prompt, partial(self._enter, rows), self, answer)
 
     def _enter(self, rows: Rows, prompt: Prompt) -> Decoder:
-        choose = self._chooser(prompt.params)
+        choose = self._chooser(prompt)
         return RowDecoder(rows, self.encoder, prompt, choose)
 
-    def _chooser(self, params: GenerationParams) -> Chooser:
-        steering = self._grammars.steer(params)
+    def _chooser(self, prompt: Prompt) -> Chooser:
+        params, course = prompt.params, self._course(prompt)
         never = torch.tensor(sorted(self._never_said(params)), device=self.device)
-        return Chooser(Picker(params, never), steering, ahead=params.logprobs is None)
+        return Chooser(Picker(params, never), course, ahead=params.logprobs is None)
 
     def _begin(self, prompt: Prompt, memory: KVCache | None = None) -> Decoder:
-        choose = self._chooser(prompt.params)
+        choose = self._chooser(prompt)
         visual = sum(map(len, prompt.visual))
         text = len(prompt.pinned) + len(prompt.recent)
         with span("prefill", visual_tokens=visual, text_tokens=text) as outcome:

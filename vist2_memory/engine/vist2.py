@@ -18,6 +18,7 @@ from vist2_memory.engine.generation import Decoder, Folding, Prompt, generate
 from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.loading import encoder_digest
 from vist2_memory.engine.pictures import sketch_of
+from vist2_memory.engine.quoting import Course, Quotable, Quoting
 from vist2_memory.engine.steering import Grammars
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
@@ -81,6 +82,7 @@ class Vist2Engine(Engine, Folding):
         self._never = frozenset({*processor.silent_ids, *suppressed, *unknown})
         self._form = CallForm(processor.tokenizer.id(CALL))
         self._grammars = Grammars(self._vocabulary, self._form)
+        self._quotes = config.quotes or ()
         self._marks = processor.stop_ids | processor.silent_ids
         self._positions: int = text.max_position_embeddings
 
@@ -131,7 +133,20 @@ class Vist2Engine(Engine, Folding):
             self._positions,
             context.cache_salt,
             context.owner,
+            Quotable.of(context),
         )
+
+    def _course(self, prompt: Prompt, ahead: bool = True) -> Course | None:
+        """What the answer to ``prompt`` is held to; None where anything may be said.
+
+        ``ahead``: see :class:`Quoting`. Raises ``InvalidInputError`` as :meth:`check` does.
+        """
+        params, steering = prompt.params, self._grammars.steer(prompt.params)
+        free = params.schema is None and not params.must_call
+        if not (self._quotes and params.exact_quotes and free) or prompt.quotable is None:
+            return steering
+        vocabulary = self._grammars.vocabulary
+        return Quoting(vocabulary, self._quotes, prompt.quotable, steering, ahead)
 
     def _never_said(self, params: GenerationParams) -> frozenset[int]:
         """Ids that no answer has; a call is opened only where tools are offered."""

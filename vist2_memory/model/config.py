@@ -36,6 +36,9 @@ class Vist2Config(PreTrainedConfig):
     """Visual tokens of history that the model was trained to read at once."""
     ink: tuple[float, float] | list[float] = (0.0, 1.0)
     """The pixel values of paper and of ink."""
+    quotes: list[list[str]] | None = None
+    """How a quote opens and closes in the answers that it was trained to give, in pairs; None for a
+    model that does not answer by quoting."""
     visual_token_id: int = 8
     """The token that stands where a visual token goes."""
 
@@ -83,6 +86,8 @@ class Vist2Config(PreTrainedConfig):
         for name in ("chunk_tokens", "max_visual_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be at least 1")
+        if not all(len(pair) == 2 and all(pair) for pair in self.quotes or ()):
+            raise ValueError(f"quotes={self.quotes!r} must be pairs: how a quote opens and closes")
         if self.keep_recent_chunks < 0:
             raise ValueError(f"keep_recent_chunks={self.keep_recent_chunks!r} must be 0 or more")
 

@@ -16,6 +16,7 @@ from vist2_memory.model.masks import additive
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
+from vist2_memory.training.attention import SEEN_ONLY, tiles_of
 from vist2_memory.training.batches import Batch, Form
 from vist2_memory.training.forms import VISUAL, Sketches, make_form
 from vist2_memory.training.spelling import SpelledEmbedding
@@ -95,11 +96,14 @@ class Student(nn.Module):
         places = batch.input_ids == model.config.visual_token_id
         embeds = embeds.masked_scatter(places[..., None], memory.to(embeds.dtype))
         dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
-        hidden = model.language_model.model(
+        language_model, allowed = model.language_model.model, batch.allowed
+        seen_only = language_model.config._attn_implementation == SEEN_ONLY
+        hidden = language_model(
             inputs_embeds=embeds,
-            attention_mask=additive(batch.allowed, dtype),
+            attention_mask=additive(allowed, dtype),
             position_ids=batch.position_ids,
             use_cache=False,
+            **({"tiles": tiles_of(allowed)} if seen_only else {}),
         ).last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")

@@ -24,6 +24,8 @@ SNIPPET = (4, 12)
 BEGINNING = (12, 40)
 """Characters of a chunk's beginning that are given when the whole of it is to be read."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+MOST_TAIL = 7
+"""Chunks of a conversation that are text still, where questions are answered from text."""
 TURNS, MOST_TURNS = 3, 12
 """Chunks that are read out one after another, and in all, of one memory."""
 _WORD = re.compile(r" \w{4,}\b")
@@ -120,10 +122,16 @@ def continue_text(materials: Materials, rng: random.Random, chunks: int) -> Samp
     return Sample(texts[:-1], blocks)
 
 
-def recall(materials: Materials, rng: random.Random, chunks: int, plain: float = 0.0) -> Sample:
+def recall(
+    materials: Materials,
+    rng: random.Random,
+    chunks: int,
+    plain: float = 0.0,
+    as_text: bool = False,
+) -> Sample:
     """Answer questions about a synthetic conversation that lies in memory.
 
-    ``plain``: the share of facts told in their standard wording.
+    ``plain``: the share of facts told in their standard wording. ``as_text``: see ``_asked``.
     """
     characters = max(300, int(chunks * materials.chunker.chunk_tokens * 3.2))
     conversation = generate(
@@ -134,22 +142,29 @@ def recall(materials: Materials, rng: random.Random, chunks: int, plain: float =
         filler=materials.filler,
         plain=plain,
     )
-    return _asked(materials, rng, conversation)
+    return _asked(materials, rng, conversation, as_text)
 
 
-def _asked(materials: Materials, rng: random.Random, conversation: Conversation) -> Sample:
-    """``conversation`` as memory and tail, and its questions in blocks of several."""
+def _asked(
+    materials: Materials, rng: random.Random, conversation: Conversation, as_text: bool = False
+) -> Sample:
+    """``conversation`` as memory and tail, and its questions in blocks of several.
+
+    ``as_text``: all but the oldest chunk is in the tail.
+    """
     tokenizer, chunker = materials.tokenizer, materials.chunker
     transcript = write_turns(conversation.messages)
     texts = [chunk.text for chunk in chunker.cut(transcript)]
-    texts = texts[: max(1, len(texts) - rng.choice((0, 1)))]  # the newest chunk may stay text
+    newest = len(texts) - 1 if as_text else rng.choice((0, 1))  # chunks that stay text
+    texts = texts[: max(1, len(texts) - newest)]
     before = tokenizer.encode(transcript[sum(map(len, texts)) :])
     questions = list(conversation.questions)
     rng.shuffle(questions)
     blocks: list[Block] = []
+    fewest, most = (8, 12) if as_text else (2, 8)  # each block repeats the tail
     room = 1100
     while questions and room > 0:
-        asked = [questions.pop() for _ in range(min(rng.randint(2, 8), len(questions)))]
+        asked = [questions.pop() for _ in range(min(rng.randint(fewest, most), len(questions)))]
         blocks.append(_questions(tokenizer, before, asked, len(texts)))
         room -= len(blocks[-1].ids)
     pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
@@ -162,7 +177,22 @@ def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sampl
     return recall(materials, rng, chunks, plain=1.0)
 
 
-def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+def recall_text(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer questions about a conversation of which all but the oldest chunk is text still.
+
+    What is asked, and where it stands, is learned sooner where nothing has to be read.
+    """
+    return recall(materials, rng, min(chunks, MOST_TAIL) + 1, as_text=True)
+
+
+def recall_dialogues_text(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """:func:`recall_dialogues` as :func:`recall_text` has conversations."""
+    return recall_dialogues(materials, rng, min(chunks, MOST_TAIL) + 1, as_text=True)
+
+
+def recall_dialogues(
+    materials: Materials, rng: random.Random, chunks: int, as_text: bool = False
+) -> Sample:
     """Answer questions on the slots of real task dialogues."""
     if not materials.talks:
         raise InvalidInputError(
@@ -172,7 +202,7 @@ def recall_dialogues(materials: Materials, rng: random.Random, chunks: int) -> S
     for _ in range(100):
         conversation = converse(rng, materials.talks, characters)
         if conversation.questions:
-            return _asked(materials, rng, conversation)
+            return _asked(materials, rng, conversation, as_text)
     raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
@@ -224,5 +254,7 @@ TASKS: dict[str, Task] = {
     "continue": continue_text,
     "recall": recall,
     "recall_dialogues": recall_dialogues,
+    "recall_dialogues_text": recall_dialogues_text,
     "recall_plain": recall_plain,
+    "recall_text": recall_text,
 }

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from vist2_memory.errors import Vist2Error
 from vist2_memory.training import shards
+from vist2_memory.training.attention import SEEN_ONLY
 from vist2_memory.training.batches import Batch
 from vist2_memory.training.checkpoints import CheckpointError, load_state, save_state
 from vist2_memory.training.devices import Devices, Execution
@@ -95,6 +96,8 @@ class Trainer:
             keep_freed_memory()
             # On a CPU plain matrix products beat the fused attention's backward pass.
             student.backbone.set_attn_implementation("eager")
+            if self.execution.compile is None:
+                student.model.language_model.set_attn_implementation(SEEN_ONLY)
         if self.execution.checkpointing:
             model: Any = student.backbone
             newer = getattr(model, "activation_checkpointing_enable", None)  # since 5.23

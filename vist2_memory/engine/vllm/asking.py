@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vist2_memory.engine.decoding import ByteTokenizer, show
 from vist2_memory.engine.generation import Decoded
-from vist2_memory.engine.steering import Steering
+from vist2_memory.engine.quoting import Course
 from vist2_memory.engine.vllm.requests import Read, Request, Tokens, Told, Transport
 from vist2_memory.errors import EngineUnavailableError
 from vist2_memory.tracing import span
@@ -29,7 +29,7 @@ from vist2_memory.types import GenerationParams, TokenLogprob
 class Allowed:
     """What an answer may say."""
 
-    steering: Steering | None
+    steering: Course | None
     stop_ids: frozenset[int]
     never: frozenset[int]
     """Ids that no answer has."""
@@ -98,7 +98,7 @@ class Asking:
         self.leave()
         return self._one_of([i for i in range(self._vocabulary) if i not in self._never])
 
-    def _steered(self, steering: Steering, room: int, wanted: int) -> Told:
+    def _steered(self, steering: Course, room: int, wanted: int) -> Told:
         """The next token within the grammar."""
         came: Told | None = None
 

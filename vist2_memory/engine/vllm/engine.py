@@ -80,8 +80,8 @@ class VLLMEngine(Vist2Engine):
     def _begin(self, prompt: Prompt) -> Decoder:
         refuse_heat(prompt.params)
         params, tokenizer = prompt.params, self.processor.tokenizer
-        steering = self._grammars.steer(params)
-        allowed = Allowed(steering, self.stop_ids, self._never_said(params), self._ids)
+        course = self._course(prompt, ahead=False)  # each stretch that is decided ends a request
+        allowed = Allowed(course, self.stop_ids, self._never_said(params), self._ids)
         salt = self._salts.of(prompt.cache_salt, prompt.owner)
         asking = Asking(self.transport, tokenizer, params, allowed, salt)
         return VLLMDecoder(prompt, self.encoder, asking)

@@ -34,6 +34,7 @@ Ask: TypeAlias = Callable[[str], str]
 """Answers a prompt, a written-down question that ends with the mark of the assistant."""
 
 MEMORY = "exact_match"
+QUOTED = "exact_match_exact_quotes"
 BASELINES = ("exact_match_without_memory", "exact_match_truncated")
 TWIN = "text_twin"
 TWIN_TRUNCATED = "text_twin_truncated"
@@ -68,6 +69,7 @@ class History:
         self.tokens = engine.chunker.count(self.transcript.text)
         self.left_out_tokens = sum(chunk.tokens for chunk in self.left_out)
         self.budget = self.visual_tokens + engine.chunker.count(self.transcript.tail)
+        self._memory = engine.prefill("", self.visual)
 
     def newest(self, tokens: int) -> str:
         """The newest ``tokens`` tokens of the transcript, as text."""
@@ -77,16 +79,18 @@ class History:
             return text
         return text[spans[-tokens][0] :] if tokens else ""
 
-    def in_visual_memory(self) -> Ask:
-        """Asks the model with the history in visual tokens, read once."""
+    def in_visual_memory(self, exact_quotes: bool = False) -> Ask:
+        """Asks the model with the history in visual tokens, read once.
+
+        ``exact_quotes``: its quotes are held to the text of the history, as in a session.
+        """
         engine, visual, tail = self.engine, self.visual, self.transcript.tail
-        memory = engine.prefill("", visual)
-        params = GenerationParams(max_tokens=ANSWER_TOKENS)
+        params = GenerationParams(max_tokens=ANSWER_TOKENS, exact_quotes=exact_quotes)
 
         def ask(prompt: str) -> str:
             answer = ""
-            context = Context("", visual, tail + prompt)
-            for event in engine.generate(context, params, memory):
+            context = Context("", visual, tail + prompt, tuple(self.chunks))
+            for event in engine.generate(context, params, self._memory):
                 answer += event.text if isinstance(event, TextDelta) else ""
                 if settled(answer):
                     break
@@ -141,7 +145,8 @@ def evaluate_recall(
 ) -> dict[str, Any]:
     """Questions about held-out conversations of about ``history`` text tokens.
 
-    Each is asked with the history in visual memory; with no history, and with as much of the newest
+    Each is asked with the history in visual memory, where the model quotes also with its quotes
+    held to the text, as in a session; with no history, and with as much of the newest
     history as text as fits into the same number of tokens (``baselines``); and of the models in the
     folders ``twin`` (all of it as text), ``mean_pooled`` and ``convolution`` (what lies in visual
     memory in as many vectors). Other kinds than "synthetic" are read from ``data``; answers that
@@ -156,17 +161,18 @@ def evaluate_recall(
     for arm in arms.values():
         arm.check_reads((in_vectors if arm.form.compresses else longest) + _PROMPT_TOKENS)
     own = TextModel.inside(engine) if baselines else None
+    quotes = bool(engine.model.config.quotes)
     rng = random.Random(seed)
     answered: list[Answered] = []
     sums = _Sums()
     for number in range(conversations):
         wanted = int(history * rng.uniform(0.67, _LONGEST) * _CHARACTERS_PER_TOKEN)
         past = History(engine, draw(rng, max(200, wanted)))
-        answered += _ask_all(past, number, own, arms, known)
+        answered += _ask_all(past, number, own, arms, known, quotes)
         sums.add(past)
         progress(number + 1, conversations)
     report = Report()
-    _score(report, answered, kind, baselines, arms, known is not None)
+    _score(report, answered, kind, baselines, arms, known is not None, quotes)
     report.note(
         **sums.figures(),
         conversations=conversations,
@@ -186,9 +192,12 @@ def _ask_all(
     own: TextModel | None,
     arms: Mapping[str, TextModel],
     known: frozenset[str] | None,
+    quotes: bool,
 ) -> Iterator[Answered]:
     """Every question of a conversation, in every way; what cannot be known in one way only."""
     ways: dict[str, Ask] = {MEMORY: past.in_visual_memory()}
+    if quotes:
+        ways[QUOTED] = past.in_visual_memory(exact_quotes=True)
     if own is not None:
         texts = ("", past.newest(past.budget))
         ways |= {way: past.as_text(own, text) for way, text in zip(BASELINES, texts, strict=True)}
@@ -277,11 +286,13 @@ def _score(
     baselines: bool,
     arms: Collection[str],
     novelty: bool,
+    quotes: bool,
 ) -> None:
     told = [one for one in answered if one.answerable]
     unknown = [one for one in answered if not one.answerable]
     report.share(MEMORY, _parts(told))
-    asked = dict.fromkeys(BASELINES, "" if baselines else "left out by --skip-baselines")
+    asked = {QUOTED: "" if quotes else "the model does not answer by quoting"}
+    asked |= dict.fromkeys(BASELINES, "" if baselines else "left out by --skip-baselines")
     for way, name in {TWIN_TRUNCATED: TWIN, **{name: name for name in ARMS}}.items():
         asked[_figure(way)] = "" if name in arms else why_missing(name)
     for way, why in asked.items():

@@ -1,0 +1,169 @@
+"""Quotes in an answer, held to words that stand in what the model reads.
+
+A model that answers by quoting (``Vist2Config.quotes``) reads a word wrong now and then. The text
+that its visual tokens stand for is known, so what it puts between quotation marks can be held to
+it: at each token those are allowed that go on with some place of the text, and the model chooses
+among the places. A quote begins and ends between words; the first letter of a sentence may be a
+small one. Knows token ids and their bytes, no model.
+
+The places are found by the grammar library's automaton of substrings, which is made when a quote
+opens: an answer that quotes nothing pays nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from llguidance import LLMatcher
+
+from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.tokens import Vocabulary
+from vist2_memory.text.transcript import END, MARKS
+from vist2_memory.types import Chunk, Context
+
+_SENTENCE = re.compile(rf"(?:(?<=[.!?:]\s)|(?<=[{''.join(MARKS.values())}]))[^\W\d_]")
+"""The first letter of a sentence."""
+Pick = Callable[[npt.NDArray[np.bool_]], int]
+"""Takes a token of those that the flags of shape (vocabulary,) allow."""
+
+
+class Course(Protocol):
+    """The course of one answer within what it is held to; see :class:`steering.Steering`."""
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it has all that it must have."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the next token is known without asking the model."""
+
+    def next(self, pick: Pick, room: int) -> int:
+        """The next token: one that is decided, or what ``pick`` takes of those that may come."""
+
+    def look_ahead(self, room: int) -> None:
+        """Decide what can only come next, if anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quotable:
+    """What an answer may quote: the text of the memory, and the recent text before the question."""
+
+    sources: tuple[Chunk, ...]
+    tail: str
+
+    @classmethod
+    def of(cls, context: Context) -> Quotable | None:
+        """That of ``context``; None where it does not say what its visual tokens stand for."""
+        if len(context.sources) != len(context.visual):
+            return None
+        question = context.tail.rfind(MARKS["user"])
+        return cls(context.sources, context.tail[: max(0, question)])
+
+    @property
+    def text(self) -> str:
+        """All of it; where a text does not go on with the next chunk, a mark stands between."""
+        parts: list[str] = []
+        end = None
+        for chunk in self.sources:
+            parts += [END] if end is not None and chunk.start != end else []
+            parts.append(chunk.text)
+            end = chunk.start + len(chunk.text)
+        return "".join([*parts, self.tail])
+
+
+class Quoting:
+    """The course of an answer whose quotes are exact."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        quotes: Iterable[Sequence[str]],
+        quotable: Quotable,
+        within: Course | None = None,
+        ahead: bool = True,
+    ) -> None:
+        """``quotes``: how a quote opens and closes, in pairs. ``within``: what else holds the
+        answer; where the two leave nothing, the quote gives way. ``ahead``: whether words that
+        stand in one place only decide what follows, without asking the model.
+        """
+        self._vocabulary, self._quotable, self._within = vocabulary, quotable, within
+        self._ahead = ahead
+        self._quotes = [(opens.encode(), closes) for opens, closes in quotes]
+        self._longest = max((len(opens) for opens, _ in self._quotes), default=0)
+        self._said = b""
+        self._quote: LLMatcher | None = None
+        self._decided: deque[int] = deque()
+
+    @property
+    def may_end(self) -> bool:
+        """See :attr:`Course.may_end`."""
+        return self._within is not None and self._within.may_end
+
+    @property
+    def decided(self) -> bool:
+        """See :attr:`Course.decided`."""
+        return bool(self._decided) or (self._within is not None and self._within.decided)
+
+    def next(self, pick: Pick, room: int) -> int:
+        """See :meth:`Course.next`."""
+        if self._decided:
+            token = self._decided.popleft()
+        elif self._within is not None:
+            token = self._within.next(lambda flags: self._pick(pick, flags), room)
+        else:
+            token = self._pick(pick, np.ones(len(self._vocabulary), dtype=np.bool_))
+        self._take(token)
+        return token
+
+    def look_ahead(self, room: int) -> None:
+        """See :meth:`Course.look_ahead`."""
+        if self._within is not None:
+            self._within.look_ahead(room)
+        elif self._ahead and self._quote is not None and not self._decided:
+            self._decided.extend(self._quote.compute_ff_tokens()[:room])
+
+    def _pick(self, pick: Pick, flags: npt.NDArray[np.bool_]) -> int:
+        if self._quote is None:
+            return pick(flags)
+        both = flags & allowed(self._quote, len(self._vocabulary))
+        if both.any():
+            return pick(both)
+        self._quote = None
+        return pick(flags)
+
+    def _take(self, token: int) -> None:
+        """Follow the answer by a token."""
+        if self._quote is not None:
+            goes_on = self._quote.consume_token(token) and not self._quote.is_stopped()
+            self._quote = self._quote if goes_on else None
+            self._said = b""
+            return
+        special = token in self._vocabulary.special
+        self._said = b"" if special else (self._said + self._vocabulary.tokens[token])
+        self._said = self._said[-self._longest :]
+        for opens, closes in self._quotes:
+            if self._said.endswith(opens):
+                self._open(closes)
+
+    def _open(self, closes: str) -> None:
+        text = self._quotable.text
+        if text:
+            places, lowered = (
+                json.dumps({"substring_words": one}, ensure_ascii=False)
+                for one in (text, _SENTENCE.sub(lambda found: found[0].lower(), text))
+            )
+            ends = json.dumps(closes, ensure_ascii=False)
+            grammar = (
+                f"start: QUOTE\nQUOTE: ((PLACES | LOWERED) & WORDS) {ends}\n"
+                f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\nWORDS: /\\S((?s:.*)\\S)?/\n"
+            )
+            quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
+            self._quote = None if quote.is_error() else quote
