@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vist2_memory.engine.ahead import AHEAD, EncodingAhead
 from vist2_memory.engine.answer import Answer, finish_reason
 from vist2_memory.engine.batch import WAITING, Waiting
-from vist2_memory.engine.quoting import Quotable
+from vist2_memory.engine.quotes import Quotable
 from vist2_memory.types import (
     Chunk,
     ChunkFolded,
