@@ -25,8 +25,8 @@ def quote(said: str, value: str, question: str) -> str:
     """The part of the sentence `said` that answers `question` with `value`, which it contains.
 
     It begins at the first word shared with the question, with its article or pronoun; where no word
-    before the value is shared, some words before the value. A common word that begins a sentence is
-    written small: whether it did is not to be guessed.
+    before the value is shared, some words before the value. A common word before the value, with
+    which it begins, is written small: whether a sentence began there is not to be guessed.
     """
     whole = list(re.finditer(rf"(?<![\w$.]){re.escape(value)}(?!\w)", said, re.IGNORECASE))
     at = whole[-1].start() if whole else said.lower().rindex(value.lower())
@@ -43,7 +43,7 @@ def quote(said: str, value: str, question: str) -> str:
         end = len(said)
     quoted = said[start:end].strip(' \n.,;:!?"')
     begins = _WORD.match(quoted)
-    if begins and begins[0] != "I" and begins[0].lower() in _COMMON:
+    if start < at and begins and begins[0] != "I" and begins[0].lower() in _COMMON:
         return quoted[0].lower() + quoted[1:]
     return quoted
 
