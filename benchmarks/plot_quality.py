@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 WAYS = {
     "exact_match": "visual memory",
+    "exact_match_exact_quotes": "visual memory, exact quotes",
     "text_twin_exact_match": "text twin, all of it",
     "text_twin_truncated_exact_match": "text twin, truncated",
     "exact_match_truncated": "same model, truncated",

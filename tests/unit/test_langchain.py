@@ -137,9 +137,13 @@ def test_parameters_of_instance_and_of_call(scripted: Scripted, llm: ChatVIST2) 
     llm.invoke("q")
     llm.invoke("q", stop=["\n"], max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, seed=7)
     assert scripted.params == [GenerationParams(), GenerationParams(5, 0.5, 0.9, 3, 7, ("\n",))]
-    own = ChatVIST2(model=scripted, max_tokens=9, stop="END")
+    own = ChatVIST2(model=scripted, max_tokens=9, stop="END", exact_quotes=False)
     own.invoke("q")
-    assert scripted.params[2] == replace(GenerationParams(), max_tokens=9, stop=("END",))
+    assert scripted.params[2] == replace(
+        GenerationParams(), max_tokens=9, stop=("END",), exact_quotes=False
+    )
+    own.invoke("q", exact_quotes=True)
+    assert scripted.params[3].exact_quotes
 
 
 def test_wrong_options_are_told(llm: ChatVIST2) -> None:

@@ -118,6 +118,7 @@ def _asked(body: ChatRequest, tenant: Tenant, session_id: str | None) -> _Asked:
             parallel_tool_calls=body.parallel_tool_calls,
             schema=schema_of(body.response_format),
             logprobs=logprobs,
+            exact_quotes=body.exact_quotes,
         )
     except ValueError as error:
         raise InvalidInputError(str(error)) from error

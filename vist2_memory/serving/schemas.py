@@ -64,6 +64,8 @@ class ChatRequest(_Strict):
     """The conversation that is meant; the client need send only what is new to it."""
     on_conflict: OnConflict = "raise"
     top_k: int = Field(0, ge=0)
+    exact_quotes: bool = True
+    """Whether what the model quotes of the memory is held to its text."""
     include: list[str] = Field(default_factory=list, max_length=64)
     """Collections whose documents are read before the conversation."""
     selection: str | None = None

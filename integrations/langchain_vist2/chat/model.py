@@ -72,6 +72,8 @@ class ChatVIST2(Traced, Opened):
     """Texts before which the answer ends."""
     n: int = 1
     """Answers to one question; several only without a session and not streamed."""
+    exact_quotes: bool = True
+    """Whether what a model quotes of the memory is held to its text: see ``GenerationParams``."""
     logprobs: bool | None = None
     """Whether to tell the log probabilities of tokens, in ``response_metadata["logprobs"]``."""
     top_logprobs: int | None = None

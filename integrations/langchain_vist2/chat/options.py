@@ -16,7 +16,7 @@ from vist2_memory.memory.reading import ReadingOptions
 
 Shown: TypeAlias = Literal["error", "placeholder"]
 
-PARAMS = ("max_tokens", "temperature", "top_p", "top_k", "seed")
+PARAMS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "exact_quotes")
 """Options that are parameters of generation under the same name."""
 SETTINGS = ("n", "logprobs", "top_logprobs", "session_id", "on_conflict", "keep_recent", "media")
 """Other options that are fields too."""

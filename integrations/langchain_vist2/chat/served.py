@@ -148,6 +148,7 @@ def _body(asked: Asked, entries: Sequence[Entry]) -> dict[str, Any]:
         "top_p": params.top_p,
         "top_k": params.top_k,
         "seed": params.seed,
+        "exact_quotes": params.exact_quotes,
         "stop": list(params.stop) or None,
         "logprobs": params.logprobs is not None,
         "top_logprobs": params.logprobs,

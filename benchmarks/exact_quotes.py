@@ -1,0 +1,108 @@
+"""What it takes to hold an answer's quotes to the text, against answers whose quotes are free.
+
+    python benchmarks/exact_quotes.py [--conversations 4] [--history 1500]
+
+Writes benchmarks/results/exact_quotes.json: how long it takes to make the automaton of all places of
+a text, and a mask of it; and for questions on held-out conversations, each asked both ways in turn,
+the ratio of the times of whole answers (also for a token, since answers may differ in length).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vist2_memory.engine.catalog import find_model
+from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.quotes import Quotable, Quoting
+from vist2_memory.engine.torch import TorchEngine
+from vist2_memory.text.transcript import write
+from vist2_memory.training.evaluate.histories import source
+from vist2_memory.training.evaluate.recall import History
+from vist2_memory.types import Context, Finished, GenerationParams
+
+OUT = Path(__file__).parent / "results" / "exact_quotes.json"
+SEED = 12345
+CHARACTERS = (2_000, 20_000, 80_000)
+REPEATS = 5
+
+
+def places(engine: TorchEngine) -> list[dict[str, float]]:
+    """Seconds until a quote is open, and of a mask, by characters of text."""
+    rng, rows = random.Random(SEED), []
+    opens, closes = (engine.model.config.quotes or [])[0]
+    vocabulary = engine._grammars.vocabulary
+    for characters in CHARACTERS:
+        text = write(source("synthetic", None)(rng, characters).messages)
+        opened, masked = [], []
+        for _ in range(REPEATS):
+            course = Quoting(vocabulary, [(opens, closes)], Quotable((), text))
+            started = time.perf_counter()
+            for token in vocabulary.encode(opens):
+                course.next(lambda flags, token=token: token, 99)  # type: ignore[misc]
+            opened.append(time.perf_counter() - started)
+            assert course._quote is not None
+            started = time.perf_counter()
+            flags = allowed(course._quote, len(vocabulary))
+            masked.append(time.perf_counter() - started)
+            assert 0 < np.count_nonzero(flags) < len(flags)
+        rows.append(
+            {
+                "characters": len(text),
+                "open_s": statistics.median(opened),
+                "mask_s": statistics.median(masked),
+            }
+        )
+    return rows
+
+
+def answers(engine: TorchEngine, conversations: int, history: int) -> dict[str, Any]:
+    """Ratios of the times of answers, with exact quotes over without."""
+    rng, draw = random.Random(SEED), source("synthetic", None)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    tokens: dict[bool, int] = {True: 0, False: 0}
+    for _ in range(conversations):
+        past = History(engine, draw(rng, int(history * 3.2)))
+        for number, question in enumerate(past.conversation.questions):
+            prompt = write([("user", question.text), ("assistant", "")])
+            context = Context("", past.visual, past.transcript.tail + prompt, tuple(past.chunks))
+            for exact in (True, False) if number % 2 else (False, True):
+                params = GenerationParams(max_tokens=48, exact_quotes=exact)
+                started = time.perf_counter()
+                finished = list(engine.generate(context, params, past._memory))[-1]
+                times[exact].append(time.perf_counter() - started)
+                assert isinstance(finished, Finished)
+                tokens[exact] += finished.usage.new_tokens
+    whole = sum(times[True]) / sum(times[False])
+    return {
+        "answers": len(times[True]),
+        "tokens_exact": tokens[True],
+        "tokens_free": tokens[False],
+        "time_ratio": whole,
+        "time_ratio_per_token": whole * tokens[False] / tokens[True],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--conversations", type=int, default=4)
+    parser.add_argument("--history", type=int, default=1500, help="text tokens")
+    options = parser.parse_args()
+    engine = TorchEngine(find_model("vist2-tiny"), device="cpu")
+    found = {
+        "places": places(engine),
+        "answers": answers(engine, options.conversations, options.history),
+    }
+    OUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
