@@ -3,8 +3,8 @@
     python benchmarks/exact_quotes.py [--conversations 4] [--history 1500]
 
 Writes benchmarks/results/exact_quotes.json: how long it takes to make the automaton of all places
-of a text, and a mask of it; and for questions on held-out conversations, each asked both ways in turn,
-the ratio of the times of whole answers (also for a token, since answers may differ in length).
+of a text, and a mask of it; and for questions on held-out conversations, each asked both ways in
+turn, the ratio of the times of whole answers (also for a token, since lengths may differ).
 """
 
 from __future__ import annotations
