@@ -10,7 +10,9 @@ from vist2_memory.training.synthetic.quoting import WORDS_BEFORE, answer, quote
 @pytest.mark.parametrize(
     ("said", "value", "question", "expected"),
     [
-        ("My cat is called Miso", "Miso", "What is my cat called?", "My cat is called Miso"),
+        ("My cat is called Miso", "Miso", "What is my cat called?", "my cat is called Miso"),
+        ("I sleep in room 7", "7", "In which room do I sleep?", "I sleep in room 7"),
+        ("The Lamp is on", "The Lamp", "Which film is on?", "The Lamp is on"),
         ("the label on the silver helmet says 4045", "4045", "What is on the silver helmet?",
          "the silver helmet says 4045"),
         ("Anna's flat is in Elm Road", "Elm Road", "Where does Anna live?",
@@ -35,10 +37,10 @@ def test_a_long_sentence_is_cut_on_both_sides_of_the_value() -> None:
 
 def test_the_whole_value_is_meant_and_not_a_part_of_another_word() -> None:
     said = "The ride takes 8 minutes and costs $24.83"
-    assert quote(said, "8", "How long is the ride?").startswith("The ride takes 8 minutes")
+    assert quote(said, "8", "How long is the ride?").startswith("the ride takes 8 minutes")
 
 
 def test_an_answer_says_who_said_it() -> None:
     asked = "What is my cat called?"
-    assert answer("user", "My cat is Miso.", "Miso", asked) == 'You said: "My cat is Miso."'
+    assert answer("user", "My cat is Miso.", "Miso", asked) == 'You said: "my cat is Miso."'
     assert answer("assistant", "It's Miso!", "Miso", asked).startswith('I said: "')

@@ -141,7 +141,8 @@ def test_an_answer_quotes_the_message_that_told_it(
                 role, text = conversation.messages[question.turn]
                 who, _, quoted = question.answer.partition(' said: "')
                 assert who == ("You" if role == "user" else "I")
-                assert quoted.removesuffix('."') in text
+                assert quoted[1:].removesuffix('."') in text
+                assert quoted[0] in text or quoted[0].upper() in text
 
 
 def test_unanswerable_ones_were_never_told(samples: dict[Split, list[Conversation]]) -> None:

@@ -25,11 +25,14 @@ from llguidance import LLMatcher
 
 from vist2_memory.engine.closing import allowed
 from vist2_memory.engine.tokens import Vocabulary
-from vist2_memory.text.transcript import END, MARKS
+from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
 
 _SENTENCE = re.compile(rf"(?:(?<=[.!?:]\s)|(?<=[{''.join(MARKS.values())}]))[^\W\d_]")
 """The first letter of a sentence."""
+_MARKS = f"{RESERVED[0]}-{RESERVED[-2]}"
+"""What no quote has: the marks of the transcript, all but that of an escape."""
+_EDGE = rf"[^\s{_MARKS}]"
 Pick = Callable[[npt.NDArray[np.bool_]], int]
 """Takes a token of those that the flags of shape (vocabulary,) allow."""
 
@@ -163,7 +166,8 @@ class Quoting:
             ends = json.dumps(closes, ensure_ascii=False)
             grammar = (
                 f"start: QUOTE\nQUOTE: ((PLACES | LOWERED) & WORDS) {ends}\n"
-                f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\nWORDS: /\\S((?s:.*)\\S)?/\n"
+                f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\n"
+                f"WORDS: /{_EDGE}([^{_MARKS}]*{_EDGE})?/\n"
             )
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 SEEN_ONLY = "vist2_seen_only"
 """The name by which transformers finds it; its mask is the additive one, (batch, 1, L, L)."""
@@ -83,16 +85,20 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     scaling: float,
-    tiles: Sequence[Tensor],
-    **_: Any,
+    tiles: Sequence[Tensor] | None = None,
+    **settings: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls it: query (batch, heads, L, width), key and value with fewer heads.
 
-    ``tiles``: as from :func:`tiles_of`, of what ``attention_mask`` leaves. Returns
-    (batch, L, heads, width).
+    ``tiles``: as from :func:`tiles_of`, of what ``attention_mask`` leaves; without them the model
+    is not in training here, and torch's own attention does it. Returns (batch, L, heads, width).
     """
+    if tiles is None or attention_mask is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **settings
+        )
     dtype = attention_mask.dtype
     with torch.autocast(query.device.type, enabled=False):
         told: Tensor = _Seen.apply(
@@ -102,3 +108,4 @@ def attend(
 
 
 AttentionInterface.register(SEEN_ONLY, attend)
+AttentionMaskInterface.register(SEEN_ONLY, sdpa_mask)

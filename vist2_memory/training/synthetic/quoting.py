@@ -25,7 +25,8 @@ def quote(said: str, value: str, question: str) -> str:
     """The part of the sentence `said` that answers `question` with `value`, which it contains.
 
     It begins at the first word shared with the question, with its article or pronoun; where no word
-    before the value is shared, some words before the value.
+    before the value is shared, some words before the value. A common word before the value, with
+    which it begins, is written small: whether a sentence began there is not to be guessed.
     """
     whole = list(re.finditer(rf"(?<![\w$.]){re.escape(value)}(?!\w)", said, re.IGNORECASE))
     at = whole[-1].start() if whole else said.lower().rindex(value.lower())
@@ -40,7 +41,11 @@ def quote(said: str, value: str, question: str) -> str:
     after = list(_WORD.finditer(said, end))
     if len(after) <= WORDS_AFTER:
         end = len(said)
-    return said[start:end].strip(' \n.,;:!?"')
+    quoted = said[start:end].strip(' \n.,;:!?"')
+    begins = _WORD.match(quoted)
+    if start < at and begins and begins[0] != "I" and begins[0].lower() in _COMMON:
+        return quoted[0].lower() + quoted[1:]
+    return quoted
 
 
 def _stem(word: str) -> str:
