@@ -1,7 +1,7 @@
 # Everything runs from a virtual environment in .venv, made on first use from constraints.txt.
 #
 #   make demo     set up and run the main job (ARGS="--json" and the like are passed on)
-#   make test     set up, redis-server, poppler and chromium included, and run the tests (ARGS="tests/unit -k cut")
+#   make test     set up, redis-server, poppler, chromium and curl included, and run the tests (ARGS="tests/unit -k cut")
 #   make test-vllm  set up an environment of its own with vLLM's CPU build, and run tests/vllm
 #   make check    ruff, mypy --strict, import-linter
 #   make train    train the bundled model again (DATA: a folder with prose/ and dialogues/)
@@ -23,7 +23,7 @@ TORCH         ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch==$(TORCH_
 PIP_INSTALL   := $(BIN)/python -m pip install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check train setup redis poppler chromium clean
+.PHONY: help demo test test-vllm check train setup redis poppler chromium curl clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,7 +31,7 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/vist2 demo $(ARGS)
 
-test: $(VENV)/.dev redis poppler chromium
+test: $(VENV)/.dev redis poppler chromium curl
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -109,22 +109,52 @@ $(VENV_VLLM)/.ready: constraints-vllm.txt pyproject.toml
 	@$(BIN_VLLM)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
-# ------------------------------------------------------------------------------- redis-server
+# -------------------------------------------------------------------------- Debian's packages
+# Programs that the tests need beside Python. One that is on PATH is taken as it is.
+
+APT := env DEBIAN_FRONTEND=noninteractive apt-get -qq
+
+# $(call find_root,PROGRAM,PACKAGE): sets as_root, or says what is to be installed by hand.
+define find_root
+as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
+  echo "The tests need $(1) on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
+  echo "Install it and run make again: apt-get install $(2), or the like by dnf or brew." >&2; \
+  exit 1; \
+fi
+endef
+
+# $(call apt_install,PACKAGE), after find_root.
+define apt_install
+$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends $(1) >/dev/null || { \
+  echo "apt-get could not install $(1): install it by hand and run make again." >&2; exit 1; }
+endef
+
+# $(call program,PROGRAM,PACKAGE,PURPOSE): there is PROGRAM, or the first of several, out of PACKAGE.
+define program
+@for name in $(1); do command -v $$name >/dev/null && exit 0; done; \
+$(call find_root,$(firstword $(1)),$(2)); \
+echo "Installing $(2), $(3)"; \
+$(call apt_install,$(2))
+endef
+
+poppler:
+	$(call program,pdftoppm,poppler-utils,which draws the PDFs that vist2 bench render compares with)
+
+chromium:
+	$(call program,chromium chromium-browser google-chrome,chromium,which looks at the memory page in the tests)
+
+curl:
+	$(call program,curl,curl,which sends the requests of docs/first-run.md)
+
 # The tests start a redis-server of their own (tests/conftest.py); only the program is needed.
 # A Debian package would also start a service and enable it for the next boot: the policy file
 # prevents the first while we install, and the second is undone. A redis-server that was there
 # before is left as it is.
 
-APT := env DEBIAN_FRONTEND=noninteractive apt-get -qq
-
 redis:
 	@command -v redis-server >/dev/null && exit 0; \
-	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
-	  echo "The tests need redis-server on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
-	  echo "Install it and run make test again: apt-get install redis-server, dnf install redis, or brew install redis." >&2; \
-	  exit 1; \
-	fi; \
+	$(call find_root,redis-server,redis-server); \
 	echo "Installing redis-server, which the tests start on their own port"; \
 	policy=/usr/sbin/policy-rc.d; \
 	if [ ! -e $$policy ]; then \
@@ -132,40 +162,8 @@ redis:
 	  printf '#!/bin/sh\nexit 101\n' | $$as_root tee $$policy >/dev/null; \
 	  $$as_root chmod 755 $$policy; \
 	fi; \
-	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends redis-server >/dev/null || { \
-	  echo "apt-get could not install redis-server: install it by hand and run make test again." >&2; exit 1; }; \
+	$(call apt_install,redis-server); \
 	if command -v systemctl >/dev/null; then $$as_root systemctl disable redis-server >/dev/null 2>&1 || true; fi
-
-# ------------------------------------------------------------------------------------ poppler
-# `vist2 bench render` compares with pages that poppler's pdftoppm draws out of a PDF.
-
-poppler:
-	@command -v pdftoppm >/dev/null && exit 0; \
-	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
-	  echo "The tests need poppler's pdftoppm on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
-	  echo "Install it and run make test again: apt-get install poppler-utils, dnf install poppler-utils, or brew install poppler." >&2; \
-	  exit 1; \
-	fi; \
-	echo "Installing poppler-utils, for the comparison with PDF"; \
-	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends poppler-utils >/dev/null || { \
-	  echo "apt-get could not install poppler-utils: install it by hand and run make test again." >&2; exit 1; }
-
-# ----------------------------------------------------------------------------------- chromium
-# The tests look at the memory page through a headless browser.
-
-chromium:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
-	  || command -v google-chrome >/dev/null && exit 0; \
-	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-	if ! command -v apt-get >/dev/null || ! $$as_root true 2>/dev/null; then \
-	  echo "The tests need chromium on PATH, and it cannot be installed from here (no apt-get, or neither root nor sudo)." >&2; \
-	  echo "Install it and run make test again: apt-get install chromium, dnf install chromium, or brew install chromium." >&2; \
-	  exit 1; \
-	fi; \
-	echo "Installing chromium, which looks at the memory page in the tests"; \
-	$$as_root $(APT) update && $$as_root $(APT) install -y --no-install-recommends chromium >/dev/null || { \
-	  echo "apt-get could not install chromium: install it by hand and run make test again." >&2; exit 1; }
 
 # --------------------------------------------------------------------------------------- clean
 

@@ -116,7 +116,8 @@ def _by_cache(model: Qwen3ForCausalLM, by: Steps, held: int, steps: int) -> Call
     keys, values = random_kv(model, held)
     cache.reserve(held + steps)
     for layer in cache._layers:
-        layer.update(keys, values)
+        layer.write(0, keys, values)
+        layer.length = held
     table = model.get_input_embeddings()
 
     def run() -> float:

@@ -46,11 +46,11 @@ def cost() -> dict[str, Any]:
     for head_size in (64, 128):
         states = torch.randn(1, 8, 1, head_size).bfloat16()
         plain = KVLayer()
-        plain.update(states, states)
+        plain.begin(states, states)
         found[f"heads of {head_size}"] = {"bfloat16": 1 / COMPRESSION}
         for name in FORMATS:
             layer = rounded_to(name)()
-            layer.update(states, states)
+            layer.begin(states, states)
             ratio = layer.token_bytes / plain.token_bytes / COMPRESSION
             found[f"heads of {head_size}"][name] = ratio
     return found

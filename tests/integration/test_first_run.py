@@ -13,10 +13,7 @@ import pytest
 
 from tests.support.server_processes import ServerProcess
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(shutil.which("curl") is None, reason="the guide's requests need curl"),
-]
+pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).parents[2]
 HERE = "http://127.0.0.1:8000"
 
@@ -28,6 +25,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_guide_leads_to_an_answer_that_is_still_there_after_a_restart(tmp_path: Path) -> None:
+    assert shutil.which("curl"), "the guide's requests need curl on PATH: make curl"
     start = blocks("")[1]
     options = start.partition("vist2 serve ")[2].split()
     server = ServerProcess(tmp_path, options[options.index("--store") + 1], keys=False)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.support.redis_servers import RedisServer, started
 from tests.support.server_processes import ServerProcess
 
+pytest_plugins = ("tests.support.server_fixtures",)
 pytestmark = pytest.mark.timeout(180)
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -24,19 +24,9 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.
 
 
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = started(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
-) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("server"), redis_server.url)
-    process.start()
-    with process.client() as http:
+def server(server_process: ServerProcess) -> ServerProcess:
+    """A server with something on its page."""
+    with server_process.client() as http:
         for session in ("talk", "gone", HOSTILE[:60].replace("/", "|")):
             messages = [{"role": "user", "content": f"{n}. {CAT}"} for n in range(10)]
             messages.append({"role": "assistant", "content": HOSTILE})
@@ -47,8 +37,7 @@ def server(
         body = {"messages": [{"role": "user", "content": "What is my cat called?"}]}
         body |= {"session_id": "talk", "max_tokens": 8}  # type: ignore[dict-item]
         http.post("/v1/chat/completions", json=body).raise_for_status()
-    yield process
-    process.stop()
+    return server_process
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.support.redis_servers import RedisServer, started
 from tests.support.server_processes import ServerProcess
 from vist2_memory import GenerationParams, VisualMemory
 
-pytest_plugins = ("tests.support.fixtures",)
+pytest_plugins = ("tests.support.fixtures", "tests.support.server_fixtures")
 pytestmark = pytest.mark.timeout(180)
 
 QUESTION = "What is my cat called?"
@@ -40,23 +39,6 @@ WEATHER = {
 }
 
 
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = started(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
-) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("server"), redis_server.url)
-    process.start()
-    yield process
-    process.stop()
-
-
 def openais(server: ServerProcess, key: str | None = None) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key or server.key, max_retries=0)
 
@@ -71,8 +53,8 @@ def chat_openai(server: ServerProcess, **options: object) -> ChatOpenAI:
     )
 
 
-def test_openais_client(server: ServerProcess) -> None:
-    client = openais(server)
+def test_openais_client(server_process: ServerProcess) -> None:
+    client = openais(server_process)
     assert [model.id for model in client.models.list()] == ["vist2-tiny"]
     session = {"session_id": "openai/1"}
     told = client.chat.completions.create(
@@ -101,7 +83,7 @@ def test_openais_client(server: ServerProcess) -> None:
     assert first.content is not None
     assert len(first.content[0].top_logprobs) == 2
     assert usage.usage is not None
-    with server.client() as http:
+    with server_process.client() as http:
         rows = http.get("/v1/sessions/openai%2F1/messages").json()["data"]
     assert [row["content"] for row in rows] == [
         "My cat is called Miso.",
@@ -111,8 +93,8 @@ def test_openais_client(server: ServerProcess) -> None:
     ]
 
 
-def test_openais_client_calls_tools_and_keeps_to_forms(server: ServerProcess) -> None:
-    client = openais(server)
+def test_openais_client_calls_tools_and_keeps_to_forms(server_process: ServerProcess) -> None:
+    client = openais(server_process)
     asked = client.chat.completions.create(
         model="vist2-tiny",
         messages=[{"role": "user", "content": "What is the weather in Paris?"}],
@@ -146,19 +128,19 @@ def test_openais_client_calls_tools_and_keeps_to_forms(server: ServerProcess) ->
     assert isinstance(parsed.choices[0].message.parsed, Cat)
 
 
-def test_openais_client_is_told_errors_as_its_own(server: ServerProcess) -> None:
-    client = openais(server)
+def test_openais_client_is_told_errors_as_its_own(server_process: ServerProcess) -> None:
+    client = openais(server_process)
     ask = [{"role": "user", "content": "q"}]
     with pytest.raises(openai.NotFoundError, match="only 'vist2-tiny'"):
         client.chat.completions.create(model="gpt-4", messages=ask)  # type: ignore[arg-type]
     with pytest.raises(openai.BadRequestError, match="n: "):
         client.chat.completions.create(model="vist2-tiny", messages=ask, n=2)  # type: ignore[arg-type]
     with pytest.raises(openai.AuthenticationError):
-        openais(server, "vist2-x-y").models.list()
+        openais(server_process, "vist2-x-y").models.list()
 
 
-async def test_langchain_openai(server: ServerProcess) -> None:
-    llm = chat_openai(server, max_tokens=60)
+async def test_langchain_openai(server_process: ServerProcess) -> None:
+    llm = chat_openai(server_process, max_tokens=60)
     said = await llm.ainvoke([SystemMessage("Be kind."), HumanMessage("My cat is called Miso.")])
     assert isinstance(said, AIMessage)
     assert said.text
@@ -169,12 +151,14 @@ async def test_langchain_openai(server: ServerProcess) -> None:
     remembering = llm.bind(extra_body={"session_id": "langchain"})
     remembering.invoke("My cat is called Miso.")
     remembering.invoke(QUESTION)
-    with server.client() as http:
+    with server_process.client() as http:
         assert http.get("/v1/sessions/langchain/messages").json()["total"] == 4
 
 
-def test_our_own_chat_model(server: ServerProcess) -> None:
-    with closing(ChatVIST2(base_url=server.url, api_key=server.key, max_tokens=24)) as llm:
+def test_our_own_chat_model(server_process: ServerProcess) -> None:
+    with closing(
+        ChatVIST2(base_url=server_process.url, api_key=server_process.key, max_tokens=24)
+    ) as llm:
         bound = llm.bind(session_id="ours")
         bound.invoke("My cat is called Miso.")
         reply = bound.invoke(QUESTION)
@@ -183,16 +167,19 @@ def test_our_own_chat_model(server: ServerProcess) -> None:
         form = {"type": "object", "properties": {"a": {"type": "integer"}}}
         parsed = llm.with_structured_output(form)
         assert isinstance(parsed.invoke("How many?"), dict)
-    with server.client() as http:
+    with server_process.client() as http:
         assert http.get("/v1/sessions/ours/messages").json()["total"] == 4
 
 
-def test_our_own_memory_with_the_servers_engine(server: ServerProcess, url: str) -> None:
+def test_our_own_memory_with_the_servers_engine(server_process: ServerProcess, url: str) -> None:
     """The log is here, tensors too; the model is there, and says what it says here."""
     talk = "My cat is called Miso. " * 40
     params = GenerationParams(max_tokens=150)
     answers = []
-    for engine in ({"engine": server.url, "engine_options": {"api_key": server.key}}, {}):
+    for engine in (
+        {"engine": server_process.url, "engine_options": {"api_key": server_process.key}},
+        {},
+    ):
         with VisualMemory.open(url, **engine) as memory:  # type: ignore[arg-type]
             session = memory.session(f"there-{bool(engine)}")
             session.add("user", talk)
@@ -201,8 +188,8 @@ def test_our_own_memory_with_the_servers_engine(server: ServerProcess, url: str)
     assert answers[0].usage.visual_tokens == answers[1].usage.visual_tokens > 0
 
 
-def test_other_keys_see_nothing(server: ServerProcess) -> None:
-    with server.client() as mine, server.client(server.other_key) as theirs:
+def test_other_keys_see_nothing(server_process: ServerProcess) -> None:
+    with server_process.client() as mine, server_process.client(server_process.other_key) as theirs:
         body = {"messages": [{"role": "user", "content": "The code is 1234."}], "session_id": "own"}
         mine.post("/v1/chat/completions", json={**body, "max_tokens": 8})
         assert "own" in mine.get("/v1/sessions").text
@@ -224,7 +211,7 @@ def _wait_until_idle(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_ends_its_answer_and_its_question_stays(
-    server: ServerProcess, stream: bool
+    server_process: ServerProcess, stream: bool
 ) -> None:
     session = f"left-{stream}"
     body = {
@@ -234,7 +221,7 @@ def test_a_client_that_leaves_ends_its_answer_and_its_question_stays(
         "response_format": {"type": "json_schema", "json_schema": {"schema": ENDLESS}},
         "stream": stream,
     }
-    with server.client() as http:
+    with server_process.client() as http:
         if stream:
             with http.stream("POST", "/v1/chat/completions", json=body) as reply:
                 next(reply.iter_lines())
@@ -247,9 +234,9 @@ def test_a_client_that_leaves_ends_its_answer_and_its_question_stays(
 
 
 def test_a_server_that_is_told_to_end_finishes_what_it_began(
-    tmp_path: Path, redis_server: RedisServer
+    tmp_path: Path, server_redis: RedisServer
 ) -> None:
-    server = ServerProcess(tmp_path, redis_server.url, "--drain", "60")
+    server = ServerProcess(tmp_path, server_redis.url, "--drain", "60")
     server.start()
     body = {
         "messages": [{"role": "user", "content": "Tell me a story."}],

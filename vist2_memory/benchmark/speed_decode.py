@@ -129,15 +129,18 @@ def measure_folds(
     }
 
 
+@torch.inference_mode()
 def synthetic_memory(
     engine: TorchEngine, tokens: int, layer: Callable[[], KVLayer] = KVLayer
 ) -> KVCache:
     """A memory of random keys and values, as long as ``tokens`` tokens. ``layer``: makes one."""
     model = engine.model.language_model
     memory = KVCache(model, layer)
+    memory.reserve(tokens)
     keys, values = random_kv(model, tokens)
     for held in memory._layers:
-        held.update(keys, values)
+        held.write(0, keys, values)
+        held.length = tokens
     return memory
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,10 +74,7 @@ def serve(
         ) from error
     options = read_options(engine_option)
     ring = find_keyring(keys, os.environ.get("VIST2_API_KEYS"))
-    settings = ServerSettings(
-        ring, concurrency or 1, queue, drain_s=drain, cors_origins=tuple(cors or ())
-    )
-    check_host(host, settings)
+    check_host(host, ring)
     if ring is None:
         note(
             f"WARNING: no keys. Whoever is on this machine reads and writes all memory at "
@@ -92,7 +88,13 @@ def serve(
     with VisualMemory.open(
         store, model=model, ratio=ratio, ttl=ttl, engine=engine, engine_options=options
     ) as memory:
-        settings = replace(settings, concurrency=concurrency or memory.engine.at_once)
+        settings = ServerSettings(
+            ring,
+            concurrency or memory.engine.at_once,
+            queue,
+            drain_s=drain,
+            cors_origins=tuple(cors or ()),
+        )
         app = create_app(Tenants(memory.store, memory.engine), settings)
         run.run(app, host, port, settings)
 

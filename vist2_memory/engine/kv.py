@@ -46,16 +46,6 @@ class KVLayer:
             setattr(self, name, part.clone())
         self.begun = True
 
-    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
-        """Append, of shape (batch, heads, tokens, head size); all keys and values, as views."""
-        if not self.begun:
-            self.begin(key_states, value_states)
-        start, end = self.length, self.length + key_states.shape[2]
-        self.reserve(end)
-        self.write(start, key_states, value_states)
-        self.length = end
-        return self.read(end, key_states.dtype)
-
     def write(self, start: int, key_states: Tensor, value_states: Tensor) -> None:
         """Put tokens at the place ``start``, where there must be room."""
         end = start + key_states.shape[2]

@@ -1,8 +1,8 @@
 """A pass of tokens through the layers of a Qwen3, on the weights and modules of transformers' own.
 
 transformers' ``forward`` does the same between caches, masks, hooks and settings that are looked up
-in each layer, which takes a third of a decode step of a small model. Here there is nothing but the
-arithmetic, so that it can be compiled as it stands.
+in each layer. Here there is nothing but the arithmetic, which takes less time where the model is
+small, and can be compiled as it stands.
 """
 
 from __future__ import annotations

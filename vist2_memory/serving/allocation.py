@@ -2,7 +2,7 @@
 
 Each answer has a thread, and glibc gives each thread a place of its own to allocate from, up to
 eight a core; what keys and values of one length leave behind fits those of another badly. Without
-this the process grows by hundreds of megabytes in its first minutes, all of it free.
+this the process grows in its first minutes, mostly by free memory.
 """
 
 from __future__ import annotations

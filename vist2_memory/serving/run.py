@@ -34,7 +34,7 @@ class Draining(uvicorn.Server):
 
 def run(app: FastAPI, host: str, port: int, settings: ServerSettings) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; raises ``InvalidInputError`` for an open door."""
-    check_host(host, settings)
+    check_host(host, settings.keys)
     config = uvicorn.Config(
         app,
         host=host,

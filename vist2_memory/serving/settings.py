@@ -42,9 +42,9 @@ class ServerSettings:
                 )
 
 
-def check_host(host: str, settings: ServerSettings) -> None:
-    """Raise ``InvalidInputError`` for a server without keys that others could reach."""
-    if settings.keys is None and not is_loopback(host):
+def check_host(host: str, keys: Keyring | None) -> None:
+    """Raise ``InvalidInputError`` for a server without ``keys`` that others could reach."""
+    if keys is None and not is_loopback(host):
         raise InvalidInputError(
             f"a server without keys listens on this machine alone, not on {host}: give it keys "
             "(vist2 key create, --keys FILE), or --host 127.0.0.1"

@@ -14,18 +14,16 @@ from vist2_memory.engine.options import VLLM, EngineOptions
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.vllm.arguments import EMBEDDINGS, refuse_heat
 from vist2_memory.engine.vllm.asking import Allowed, Asking
+from vist2_memory.engine.vllm.decoded import DecodedByVLLM
 from vist2_memory.engine.vllm.decoder import VLLMDecoder
-from vist2_memory.engine.vllm.opening import AT_ONCE, Served, device_for, open_transport
+from vist2_memory.engine.vllm.opening import Served, device_for, open_transport
 from vist2_memory.engine.vllm.salts import Salts
 from vist2_memory.model.processor import Vist2Processor
 from vist2_memory.store.formats import TensorFormat
-from vist2_memory.types import GenerationParams
 
 
-class VLLMEngine(Vist2Engine):
+class VLLMEngine(DecodedByVLLM, Vist2Engine):
     """A VIST2 checkpoint whose language model runs in vLLM: in this process, or on a server."""
-
-    at_once = AT_ONCE
 
     def __init__(
         self,
@@ -63,19 +61,6 @@ class VLLMEngine(Vist2Engine):
         )
         self._salts = Salts()
         self.transport = open_transport(where, served, self.options, device)
-
-    def forget(self, owner: str) -> None:
-        """See :meth:`Engine.forget`; what was kept is found no more, and overwritten in time."""
-        self._salts.forget(owner)
-
-    def close(self) -> None:
-        """Stop vLLM, where it was started here."""
-        self.transport.close()
-
-    def check(self, params: GenerationParams) -> None:
-        """See :meth:`Engine.check`; vLLM knows no temperature above 2."""
-        refuse_heat(params)
-        super().check(params)
 
     def _begin(self, prompt: Prompt) -> Decoder:
         refuse_heat(prompt.params)

@@ -22,7 +22,8 @@ from vist2_memory.engine.options import VLLM, EngineOptions
 from vist2_memory.engine.steering import Steering
 from vist2_memory.engine.vllm.arguments import LORA, check_installed, refuse_heat
 from vist2_memory.engine.vllm.asking import Allowed, Asking
-from vist2_memory.engine.vllm.opening import AT_ONCE, Served, device_for, open_transport
+from vist2_memory.engine.vllm.decoded import DecodedByVLLM
+from vist2_memory.engine.vllm.opening import Served, device_for, open_transport
 from vist2_memory.engine.vllm.requests import Image, Paged
 from vist2_memory.engine.vllm.salts import Salts
 from vist2_memory.engine.vllm.server_pages import NEEDS
@@ -48,10 +49,8 @@ _LIMITS: dict[str, dict[str, int]] = {
 """Of images that are no embeddings; where there are none vLLM does not load its own tower."""
 
 
-class VLLMPagesEngine(VLMEngine):
+class VLLMPagesEngine(DecodedByVLLM, VLMEngine):
     """A published vision-language model whose language model runs in vLLM."""
-
-    at_once = AT_ONCE
 
     def __init__(
         self,
@@ -107,19 +106,6 @@ class VLLMPagesEngine(VLMEngine):
         )
         self._salts = Salts()
         self.transport = open_transport(where, served, asked, device)
-
-    def forget(self, owner: str) -> None:
-        """See :meth:`Engine.forget`; what was kept is found no more, and overwritten in time."""
-        self._salts.forget(owner)
-
-    def close(self) -> None:
-        """Stop vLLM, where it was started here."""
-        self.transport.close()
-
-    def check(self, params: GenerationParams) -> None:
-        """See :meth:`Engine.check`; vLLM knows no temperature above 2."""
-        refuse_heat(params)
-        super().check(params)
 
     def _load(self, folder: Path, device: torch.device, dtype: str) -> Parts:
         return load_eyes(folder, device, dtype)

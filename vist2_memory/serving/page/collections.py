@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from vist2_memory.memory import Collection, Passage
 from vist2_memory.serving import collections as api
 from vist2_memory.serving.page.guard import PageRoute
-from vist2_memory.serving.page.paging import paged
+from vist2_memory.serving.page.paging import paged, paged_by_name
 from vist2_memory.serving.page.rendering import rendered, url
 from vist2_memory.serving.page.sessions import Name, Number, Sent
 from vist2_memory.serving.page.transcripts import Savings
@@ -41,10 +41,7 @@ async def overview(
 ) -> Response:
     """The collections, those changed last first."""
     found = await tenant.memory.acollections()
-    words = q.casefold().split()
-    wanted = [i for i in found if all(word in i.scope.name.casefold() for word in words)]
-    wanted.sort(key=lambda info: info.updated, reverse=True)
-    shown = paged(wanted, page, COLLECTIONS_A_PAGE)
+    shown = paged_by_name(found, q, page, COLLECTIONS_A_PAGE)
     return rendered(request, "collections.html", shown=shown, q=q, done=done, all=len(found))
 
 

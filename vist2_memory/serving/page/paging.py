@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from vist2_memory.store import ScopeInfo
+
 T = TypeVar("T")
 
 
@@ -26,3 +28,16 @@ def paged(found: Sequence[T], number: int | None, size: int) -> Paged[T]:
     number = min(max(1, of if number is None else number), of)
     first = (number - 1) * size
     return Paged(tuple(found[first : first + size]), number, of, first, len(found))
+
+
+def paged_by_name(
+    found: Sequence[ScopeInfo], q: str, number: int | None, size: int
+) -> Paged[ScopeInfo]:
+    """A page, as :func:`paged` gives it, of those whose names have all words of ``q``.
+
+    Those changed last come first.
+    """
+    words = q.casefold().split()
+    wanted = [info for info in found if all(word in info.scope.name.casefold() for word in words)]
+    wanted.sort(key=lambda info: info.updated, reverse=True)
+    return paged(wanted, number, size)

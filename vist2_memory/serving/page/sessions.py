@@ -24,7 +24,7 @@ from vist2_memory.serving.page.answers import answer_view
 from vist2_memory.serving.page.chunks import CHUNKS_A_PAGE
 from vist2_memory.serving.page.figures import figures_of, health_of
 from vist2_memory.serving.page.guard import PageRoute
-from vist2_memory.serving.page.paging import Paged, paged
+from vist2_memory.serving.page.paging import Paged, paged, paged_by_name
 from vist2_memory.serving.page.rendering import rendered, url
 from vist2_memory.serving.page.state import PageState, page_state
 from vist2_memory.serving.page.transcripts import rows_of, savings_of, tail_of
@@ -47,10 +47,7 @@ async def overview(
 ) -> Response:
     """The sessions, those used last first."""
     found = await tenant.memory.asessions()
-    words = q.casefold().split()
-    wanted = [i for i in found if all(word in i.scope.name.casefold() for word in words)]
-    wanted.sort(key=lambda info: info.updated, reverse=True)
-    shown = paged(wanted, page, SESSIONS_A_PAGE)
+    shown = paged_by_name(found, q, page, SESSIONS_A_PAGE)
     values: dict[str, Any] = {"health": await health_of(state), "figures": figures_of(state)}
     return rendered(request, "sessions.html", shown=shown, q=q, done=done, all=len(found), **values)
 
