@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import jsonschema
@@ -12,7 +13,9 @@ from tests.support.on_vllm import Recording, context_of, endless, said
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.engine.vllm.engine import VLLMEngine
 from vist2_memory.errors import InvalidInputError
-from vist2_memory.types import GenerationParams, TextDelta, Tool
+from vist2_memory.text.transcript import write
+from vist2_memory.training.synthetic import generate
+from vist2_memory.types import Context, GenerationParams, TextDelta, Tool
 
 pytestmark = pytest.mark.timeout(300)
 PERSON = {
@@ -44,6 +47,20 @@ def test_greedy_tokens_over_many_folds(reference: TorchEngine, vllm_engine: VLLM
     assert replace(ours.finished.usage, reused_tokens=0) == replace(
         theirs.finished.usage, reused_tokens=0
     )
+
+
+def test_quotes_are_held_to_the_text(reference: TorchEngine, vllm_engine: VLLMEngine) -> None:
+    conversation = generate(random.Random(5), characters=1500, split="heldout")
+    chunks = list(reference.chunker.cut(write(conversation.messages)))  # type: ignore[arg-type]
+    visual, quoted = tuple(reference.encode(chunks)), 0
+    for question in conversation.questions:
+        tail = write([("user", question.text), ("assistant", "")])
+        context = Context("", visual, tail, tuple(chunks))
+        params = GenerationParams(max_tokens=40)
+        ours, theirs = said(vllm_engine, context, params), said(reference, context, params)
+        assert ours.text == theirs.text
+        quoted += '"' in ours.text
+    assert quoted
 
 
 def test_each_request_asks_for_what_fits_until_the_next_fold(
