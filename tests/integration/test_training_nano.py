@@ -12,6 +12,7 @@ from tests.support.checkpoints import save_small, small_config
 from tests.support.tokenizers import PROSE
 from vist2_memory.cli import app
 from vist2_memory.engine.torch import TorchEngine
+from vist2_memory.model.config import Vist2Config
 from vist2_memory.training.stages import RECIPES
 from vist2_memory.types import Chunk
 
@@ -42,6 +43,7 @@ def test_every_stage_runs_for_a_few_steps(tmp_path: Path) -> None:
     assert result.stdout.strip() == str(model)
     rows = [json.loads(line) for line in (model.parent / "metrics.jsonl").read_text().splitlines()]
     assert [*dict.fromkeys(row["stage"] for row in rows)] == [s.name for s in RECIPES["nano"]]
+    assert ['You said: "', '."'] in Vist2Config.from_pretrained(model).quotes, "it learned to quote"
     counts = {
         len(TorchEngine(model, ratio=ratio, device="cpu").encode([Chunk("a", "a" * 60, 60)])[0])
         for ratio in (1.3, 2.4, 3.3, 4.1)

@@ -28,6 +28,8 @@ from vist2_memory.training.materials import Materials
 from vist2_memory.training.stages import PRESET_OF, RECIPES
 from vist2_memory.training.streaming import PIECE, open_streams
 from vist2_memory.training.student import Student
+from vist2_memory.training.synthetic.quoting import QUOTES
+from vist2_memory.training.tasks import RECALL
 from vist2_memory.training.tokenizer import save_tokenizer, train_tokenizer
 from vist2_memory.training.trainer import Progress, Trainer
 from vist2_memory.training.widening import widen
@@ -120,6 +122,8 @@ def train(
     trainer.run(stages, progress)
     shards.join(student, keep=devices.main)
     if devices.main:
+        if any(RECALL & set(stage.tasks) for stage in stages):
+            model.config.quotes = QUOTES
         if student.tokens is None:
             save_checkpoint(student.finish(), tokenizer, out / "model")
         else:

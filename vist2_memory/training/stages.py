@@ -184,10 +184,15 @@ _CALLS = {"calls": 0.5, "formats": 0.06, "recall": 0.18, "read": 0.1, "recite": 
 _PRACTISE = {"calls": 0.42, "formats": 0.06, "recall": 0.2, "read": 0.14, "recite": 0.1,
              "recall_dialogues": 0.08}  # fmt: skip
 _NEARLY_STILL = {"vision": 0.1, "rest": 0.3}
+_CONVERSE = {"read": 0.12, "recite": 0.1, "recall_text": 0.36, "recall_dialogues_text": 0.1,
+             "recall": 0.24, "recall_dialogues": 0.08}  # fmt: skip
+_REMEMBER = {"read": 0.14, "recite": 0.13, "recall": 0.36, "recall_dialogues": 0.13,
+             "recall_text": 0.06, "recall_dialogues_text": 0.03, "calls": 0.13,
+             "formats": 0.02}  # fmt: skip
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
-_TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.4,
-         "recall_dialogues": 0.15}  # fmt: skip
+_TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.3,
+         "recall_text": 0.1, "recall_dialogues": 0.12, "recall_dialogues_text": 0.03}  # fmt: skip
 _MIX = {"read": 0.15, "recite": 0.2, "continue": 0.35, "recall_plain": 0.15, "recall": 0.15}
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
@@ -206,6 +211,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=5120, rates=_NEARLY_STILL),
         Stage("practise", _PRACTISE, 270, (1, 40), 8e-4, decay=1, warmup=1, glyph_weight=0,
               tokens=5120, rates=_NEARLY_STILL),
+        Stage("converse", _CONVERSE, 400, (1, 10), 8e-4, decay=0.3, warmup=30, glyph_weight=0.1,
+              tokens=8192, rates={"vision": 0.15, "rest": 0.3}),
+        Stage("remember", _REMEMBER, 560, (1, 80), 6e-4, decay=1, warmup=20, glyph_weight=0,
+              tokens=8192, rates=_SETTLED | {"vision": 0.15}),
     ),
     "nano": (
         Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,

@@ -245,6 +245,10 @@ def formats(materials: Materials, rng: random.Random, chunks: int) -> Sample:
     return sample(materials, rng, min(chunks, MOST_CHUNKS), scene)
 
 
+RECALL = frozenset(
+    {"recall", "recall_plain", "recall_text", "recall_dialogues", "recall_dialogues_text"}
+)
+"""The tasks that answer by quoting."""
 TASKS: dict[str, Task] = {
     "calls": calls,
     "formats": formats,

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import re
 
+OPENINGS = {"user": 'You said: "', "assistant": 'I said: "'}
+"""How an answer begins that quotes what was said in this role."""
+CLOSING = '."'
+QUOTES = [[opening, CLOSING] for opening in OPENINGS.values()]
+"""What a model that learned to answer so says of itself (``Vist2Config.quotes``)."""
 WORDS_BEFORE, WORDS_AFTER = 10, 6
 """Most words of a quote before and after the value."""
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
@@ -55,4 +60,4 @@ def _stem(word: str) -> str:
 
 def answer(role: str, said: str, value: str, question: str) -> str:
     """The whole answer: who said it, and the words."""
-    return f'{"I" if role == "assistant" else "You"} said: "{quote(said, value, question)}."'
+    return OPENINGS[role] + quote(said, value, question) + CLOSING
