@@ -124,6 +124,32 @@ def test_a_second_quote_is_exact_too() -> None:
     assert "zebras" not in b"".join(map(tokenizer.bytes_of, ids)).decode()
 
 
+def asked(question: str) -> Quoting:
+    """Quotes of a message of several sentences, in the answer to ``question``."""
+    text = write([("user", "It was in Bonn that I found the old saw. The saw is Mr. Bo's. OK?")])
+    quotable = Quotable((), text, write([("user", question)]))
+    return Quoting(small_vocabulary(), [(OPENS, CLOSES)], quotable, ahead=False)
+
+
+def test_a_quote_is_of_one_sentence() -> None:
+    told = said(asked("?"), liking(f"{OPENS}the old saw. The saw{CLOSES}"), most=400)
+    assert "saw. The" not in told
+    wanted = f"{OPENS}is Mr. Bo's{CLOSES}"
+    assert said(asked("?"), liking(wanted)) == wanted
+
+
+def test_a_quote_says_what_the_question_did_not() -> None:
+    where = "Where did I find the old saw?"
+    for echo in ("the old saw", "old saw", "I"):
+        told = said(asked(where), liking(f"{OPENS}{echo}{CLOSES}"), most=400)
+        assert told != f"{OPENS}{echo}{CLOSES}"
+    wanted = f"{OPENS}it was in Bonn that I found the old saw{CLOSES}"
+    assert said(asked(where), liking(wanted)) == wanted
+    assert (
+        said(asked("What?"), liking(f"{OPENS}the old saw{CLOSES}")) == f"{OPENS}the old saw{CLOSES}"
+    )
+
+
 def test_with_nothing_to_quote_nothing_is_held() -> None:
     wanted = f"{OPENS}anything at all{CLOSES}"
     assert said(quoting(""), liking(wanted)) == wanted
@@ -160,6 +186,7 @@ def test_what_can_be_quoted_is_the_text_that_is_read_before_the_question() -> No
     held = Quotable.of(context)
     assert held is not None
     assert held.text == f"{USER}one two three four{ASSISTANT}five"
+    assert held.question == f"{USER}who?{ASSISTANT}"
     other = Quotable.of(replace(context, sources=(chunks[0], apart)))
     assert other is not None
     assert other.text == f"{USER}one two{END} three four{ASSISTANT}five"

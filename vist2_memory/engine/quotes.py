@@ -3,8 +3,9 @@
 A model that answers by quoting (``Vist2Config.quotes``) reads a word wrong now and then. The text
 that its visual tokens stand for is known, so what it puts between quotation marks can be held to
 it: at each token those are allowed that go on with some place of the text, and the model chooses
-among the places. A quote begins and ends between words; the first letter of a sentence may be a
-small one. Knows token ids and their bytes, no model.
+among the places. A quote begins and ends between words of one sentence, and says something that the
+question did not; the first letter of a sentence may be a small one. Knows token ids and their bytes,
+no model.
 
 The places are found by the grammar library's automaton of substrings, which is made when a quote
 opens: an answer that quotes nothing pays nothing.
@@ -28,10 +29,16 @@ from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
 
-_SENTENCE = re.compile(rf"(?:(?<=[.!?:]\s)|(?<=[{''.join(MARKS.values())}]))[^\W\d_]")
-"""The first letter of a sentence."""
 _MARKS = f"{RESERVED[0]}-{RESERVED[-2]}"
 """What no quote has: the marks of the transcript, all but that of an escape."""
+_BETWEEN = re.compile(
+    r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)(?<!\bMrs\.)\s+(?=[A-Z\"'(\d])|\n+"
+)
+"""What is between two sentences; "Mr. Bo" is in one."""
+_FIRST = re.compile(rf"(?:(?<=[{_MARKS}])|(?<=:\s))(?!I\b)[^\W\d_]")
+"""The first letter of a sentence, also behind a colon; "I" is never small."""
+_EMPTY = ("a", "an", "the", "that")
+"""Words that say nothing beside those of the question."""
 _EDGE = rf"[^\s{_MARKS}]"
 Pick = Callable[[npt.NDArray[np.bool_]], int]
 """Takes a token of those that the flags of shape (vocabulary,) allow."""
@@ -61,6 +68,7 @@ class Quotable:
 
     sources: tuple[Chunk, ...]
     tail: str
+    question: str = ""
 
     @classmethod
     def of(cls, context: Context) -> Quotable | None:
@@ -68,7 +76,8 @@ class Quotable:
         if len(context.sources) != len(context.visual):
             return None
         question = context.tail.rfind(MARKS["user"])
-        return cls(context.sources, context.tail[: max(0, question)])
+        tail, said = context.tail[: max(0, question)], context.tail[max(0, question) :]
+        return cls(context.sources, tail, said)
 
     @property
     def text(self) -> str:
@@ -157,17 +166,25 @@ class Quoting:
                 self._open(closes)
 
     def _open(self, closes: str) -> None:
-        text = self._quotable.text
-        if text:
-            places, lowered = (
-                json.dumps({"substring_words": one}, ensure_ascii=False)
-                for one in (text, _SENTENCE.sub(lambda found: found[0].lower(), text))
-            )
-            ends = json.dumps(closes, ensure_ascii=False)
-            grammar = (
-                f"start: QUOTE\nQUOTE: ((PLACES | LOWERED) & WORDS) {ends}\n"
-                f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\n"
-                f"WORDS: /{_EDGE}([^{_MARKS}]*{_EDGE})?/\n"
-            )
+        if self._quotable.text:
+            grammar = grammar_of(self._quotable, closes)
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote
+
+
+def grammar_of(quotable: Quotable, closes: str) -> str:
+    """What may follow the opening of a quote, in the grammar library's notation."""
+    text = _BETWEEN.sub(lambda found: found[0] + END, quotable.text)
+    places, lowered = (
+        json.dumps({"substring_words": one}, ensure_ascii=False)
+        for one in (text, _FIRST.sub(lambda found: found[0].lower(), text))
+    )
+    known = {*_EMPTY, *re.findall(r"\w+", quotable.question.lower())}
+    word = f"(?i:{'|'.join(sorted(known))})"
+    return (
+        f"start: QUOTE\n"
+        f"QUOTE: ((PLACES | LOWERED) & WORDS & ~ECHO) {json.dumps(closes, ensure_ascii=False)}\n"
+        f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\n"
+        f"WORDS: /{_EDGE}([^{_MARKS}]*{_EDGE})?/\n"
+        f"ECHO: /\\W*{word}(\\W+{word})*\\W*/\n"
+    )
