@@ -3,9 +3,9 @@
 A model that answers by quoting (``Vist2Config.quotes``) reads a word wrong now and then. The text
 that its visual tokens stand for is known, so what it puts between quotation marks can be held to
 it: at each token those are allowed that go on with some place of the text, and the model chooses
-among the places. A quote begins and ends between words of one sentence, and says something that the
-question did not; the first letter of a sentence may be a small one. Knows token ids and their bytes,
-no model.
+among the places. A quote begins and ends between words of one sentence, and says something that
+the question did not; the first letter of a sentence may be a small one. Knows token ids and their
+bytes, no model.
 
 The places are found by the grammar library's automaton of substrings, which is made when a quote
 opens: an answer that quotes nothing pays nothing.
