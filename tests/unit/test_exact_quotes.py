@@ -19,10 +19,10 @@ from tests.support.grammars import small_vocabulary, steer
 from tests.support.tokenizers import small_tokenizer
 from vist2_memory.engine.quotes import Course, Quotable, Quoting
 from vist2_memory.engine.torch import TorchEngine
-from vist2_memory.text.transcript import END, MARKS, write
+from vist2_memory.text.transcript import CALL, END, MARKS, write
 from vist2_memory.types import Chunk, Context, Finished, GenerationParams, Tool
 
-USER, ASSISTANT = MARKS["user"], MARKS["assistant"]
+USER, ASSISTANT, TOOL = MARKS["user"], MARKS["assistant"], MARKS["tool"]
 OPENS, CLOSES = 'You said: "', '."'
 MESSAGES = ("My niece Ulla pays 4045 euros. It's all in a letter.",
             "The train leaves at 9:40, Ulla said.")  # fmt: skip
@@ -150,9 +150,10 @@ def test_a_quote_says_what_the_question_did_not() -> None:
     )
 
 
-def test_with_nothing_to_quote_nothing_is_held() -> None:
+@pytest.mark.parametrize("text", ["", ASSISTANT, f"{USER}The?{ASSISTANT}"])
+def test_with_nothing_to_quote_nothing_is_held(text: str) -> None:
     wanted = f"{OPENS}anything at all{CLOSES}"
-    assert said(quoting(""), liking(wanted)) == wanted
+    assert said(quoting(text), liking(wanted)) == wanted
 
 
 def test_words_that_stand_in_one_place_are_not_asked_for() -> None:
@@ -185,11 +186,15 @@ def test_what_can_be_quoted_is_the_text_that_is_read_before_the_question() -> No
     context = Context("", visual, tail, chunks)  # type: ignore[arg-type]
     held = Quotable.of(context)
     assert held is not None
-    assert held.text == f"{USER}one two three four{ASSISTANT}five"
-    assert held.question == f"{USER}who?{ASSISTANT}"
+    assert held.text == f"{USER}one two three four{ASSISTANT}five{ASSISTANT}"
+    assert held.question == f"{USER}who?"
     other = Quotable.of(replace(context, sources=(chunks[0], apart)))
     assert other is not None
-    assert other.text == f"{USER}one two{END} three four{ASSISTANT}five"
+    assert other.text == f"{USER}one two{END} three four{ASSISTANT}five{ASSISTANT}"
+    result = replace(context, tail=f"{USER}who?{CALL}look{TOOL}Ulla{ASSISTANT}")
+    after = Quotable.of(result)
+    assert after is not None
+    assert after.text.endswith(f"{TOOL}Ulla{ASSISTANT}")
 
 
 def test_without_the_text_of_its_visual_tokens_a_context_holds_nothing() -> None:

@@ -35,6 +35,7 @@ _BETWEEN = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)(?<!\bMrs\.)\s+(?=[A-Z\"'(\d])|\n+"
 )
 """What is between two sentences; "Mr. Bo" is in one."""
+_MESSAGE = re.compile(f"[{''.join(MARKS.values())}]")
 _FIRST = re.compile(rf"(?:(?<=[{_MARKS}])|(?<=:\s))(?!I\b)[^\W\d_]")
 """The first letter of a sentence, also behind a colon; "I" is never small."""
 _EMPTY = ("a", "an", "the", "that")
@@ -64,20 +65,22 @@ class Course(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quotable:
-    """What an answer may quote: the text of the memory, and the recent text before the question."""
+    """What an answer may quote: the text of the memory, and the recent text beside the question."""
 
     sources: tuple[Chunk, ...]
     tail: str
     question: str = ""
+    """The last message of the user, which is no answer to itself."""
 
     @classmethod
     def of(cls, context: Context) -> Quotable | None:
         """That of ``context``; None where it does not say what its visual tokens stand for."""
         if len(context.sources) != len(context.visual):
             return None
-        question = context.tail.rfind(MARKS["user"])
-        tail, said = context.tail[: max(0, question)], context.tail[max(0, question) :]
-        return cls(context.sources, tail, said)
+        tail, begins = context.tail, max(0, context.tail.rfind(MARKS["user"]))
+        next_mark = _MESSAGE.search(tail, begins + 1)
+        ends = next_mark.start() if next_mark else len(tail)
+        return cls(context.sources, tail[:begins] + tail[ends:], tail[begins:ends])
 
     @property
     def text(self) -> str:
@@ -146,6 +149,7 @@ class Quoting:
         if self._quote is None:
             return pick(flags)
         both = flags & allowed(self._quote, len(self._vocabulary))
+        both[list(self._vocabulary.special)] = False  # where no place is left, it may only end
         if both.any():
             return pick(both)
         self._quote = None
