@@ -113,6 +113,7 @@ class Quoting:
         self._ahead = ahead
         self._quotes = [(opens.encode(), closes) for opens, closes in quotes]
         self._longest = max((len(opens) for opens, _ in self._quotes), default=0)
+        self._special = sorted(vocabulary.special)
         self._said = b""
         self._quote: LLMatcher | None = None
         self._decided: deque[int] = deque()
@@ -149,7 +150,7 @@ class Quoting:
         if self._quote is None:
             return pick(flags)
         both = flags & allowed(self._quote, len(self._vocabulary))
-        both[list(self._vocabulary.special)] = False  # where no place is left, it may only end
+        both[self._special] = False  # where no place is left, the automaton says to end
         if both.any():
             return pick(both)
         self._quote = None
