@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.support.checkpoints import save_small, small_config
 from tests.support.grammars import small_vocabulary, steer
 from tests.support.tokenizers import small_tokenizer
-from vist2_memory.engine.quotes import Course, Quotable, Quoting
+from vist2_memory.engine.quotes import MOST_CHARACTERS, MOST_WORDS, Course, Quotable, Quoting
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.text.transcript import CALL, END, MARKS, write
 from vist2_memory.types import Chunk, Context, Finished, GenerationParams, Tool
@@ -148,6 +148,15 @@ def test_a_quote_says_what_the_question_did_not() -> None:
     assert (
         said(asked("What?"), liking(f"{OPENS}the old saw{CLOSES}")) == f"{OPENS}the old saw{CLOSES}"
     )
+
+
+def test_a_long_question_may_be_quoted_back_and_of_a_long_text_anything_may_be_said() -> None:
+    echo = f"{OPENS}the old saw{CLOSES}"
+    long = "Where did I find the old saw? " + " ".join(f"w{n}" for n in range(MOST_WORDS))
+    assert said(asked(long), liking(echo)) == echo
+    wanted = f"{OPENS}anything at all{CLOSES}"
+    text = write([("user", "word " * (MOST_CHARACTERS // 5))])
+    assert said(quoting(text), liking(wanted)) == wanted
 
 
 @pytest.mark.parametrize("text", ["", ASSISTANT, f"{USER}The?{ASSISTANT}"])

@@ -41,6 +41,10 @@ _FIRST = re.compile(rf"(?:(?<=[{_MARKS}])|(?<=:\s))(?!I\b)[^\W\d_]")
 _EMPTY = ("a", "an", "the", "that")
 """Words that say nothing beside those of the question."""
 _EDGE = rf"[^\s{_MARKS}]"
+MOST_CHARACTERS = 200_000
+"""Of a longer text quotes are not held to anything: finding all its places would take seconds."""
+MOST_WORDS = 100
+"""Words of a question; those of a longer one may be quoted back."""
 Pick = Callable[[npt.NDArray[np.bool_]], int]
 """Takes a token of those that the flags of shape (vocabulary,) allow."""
 
@@ -171,7 +175,7 @@ class Quoting:
                 self._open(closes)
 
     def _open(self, closes: str) -> None:
-        if self._quotable.text:
+        if 0 < len(self._quotable.text) <= MOST_CHARACTERS:
             grammar = grammar_of(self._quotable, closes)
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote
@@ -184,7 +188,8 @@ def grammar_of(quotable: Quotable, closes: str) -> str:
         json.dumps({"substring_words": one}, ensure_ascii=False)
         for one in (text, _FIRST.sub(lambda found: found[0].lower(), text))
     )
-    known = {*_EMPTY, *re.findall(r"\w+", quotable.question.lower())}
+    asked = set(re.findall(r"\w+", quotable.question.lower()))
+    known = {*_EMPTY, *(asked if len(asked) <= MOST_WORDS else ())}
     word = f"(?i:{'|'.join(sorted(known))})"
     return (
         f"start: QUOTE\n"
