@@ -76,7 +76,7 @@ def main() -> None:
     torch.manual_seed(0)
     whole = load_model(find_model("vist2-tiny"), torch.device("cpu"), torch.float32)
     model = whole.language_model.model.train()
-    found = [compare(model, chunks, options.repeats) for chunks in options.chunks]
+    found = {"memories": [compare(model, n, options.repeats) for n in options.chunks]}
     OUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
 

@@ -235,6 +235,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("find", _FIND, 300, (1, 6), 1e-3, decay=0, glyph_weight=0.3),
         Stage("mix", _MIX, 300, (1, 12), 1e-3, decay=1, warmup=1, glyph_weight=0.3),
     ),
+    "twin": (
+        Stage("twin", {"read": 0.06, "recite": 0.14, "recall": 0.56, "recall_dialogues": 0.24}, 170,
+              (1, 60), 6e-4, decay=1, warmup=10, glyph_weight=0, rates={"rest": 0.25}),
+    ),
     "smoke": (
         Stage("read", {"read": 1.0}, 4, (1, 1), 1e-3, tokens=256),
         Stage("recall", {"read": 1, "recite": 1, "continue": 1, "recall": 1}, 4, (2, 4), 1e-3,
@@ -257,7 +261,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
 """The stages of a run by its name. ``paper``: the four of VIST2 (arXiv 2601.10378), for a model
 composed of pretrained towers, at sizes chosen here; it was not run. ``nano``: for one GPU and half
 an hour, by arithmetic (docs/training.md); it was not run either. ``comparison``: one small budget
-for every form of memory, see benchmarks/compare_arms.py; too short to read well."""
+for every form of memory, see benchmarks/compare_arms.py; too short to read well. ``twin``: what a
+trained model needs to read its memory in another form (docs/quality.md)."""
 
 PRESET_OF = {"nano": "nano"}
 """The preset whose random weights a recipe begins with; "tiny" where it is not named."""
