@@ -76,7 +76,7 @@ def answers(engine: TorchEngine, conversations: int, history: int) -> dict[str, 
             for exact in (True, False) if number % 2 else (False, True):
                 params = GenerationParams(max_tokens=48, exact_quotes=exact)
                 started = time.perf_counter()
-                finished = list(engine.generate(context, params, past._memory))[-1]
+                finished = list(engine.generate(context, params, past.memory))[-1]
                 times[exact].append(time.perf_counter() - started)
                 assert isinstance(finished, Finished)
                 tokens[exact] += finished.usage.new_tokens

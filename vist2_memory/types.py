@@ -184,8 +184,8 @@ class GenerationParams:
     text alone. With tools, an answer is either. Within ``max_tokens`` calls and JSON are always
     ended; what cannot be is refused. ``logprobs``: tell the log probability of each token of text,
     and of so many of the likeliest at its place; None tells none. ``exact_quotes``: a model that
-    answers by quoting quotes only words that stand, so, in the memory or the recent text; False
-    leaves its quotes as it reads them.
+    answers by quoting quotes only what stands in the memory or the recent text; False leaves its
+    quotes as it reads them.
     """
 
     max_tokens: int = 256

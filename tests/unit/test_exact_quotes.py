@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,13 @@ from torch import Tensor
 from tests.support.checkpoints import save_small, small_config
 from tests.support.grammars import small_vocabulary, steer
 from tests.support.tokenizers import small_tokenizer
-from vist2_memory.engine.quotes import MOST_CHARACTERS, MOST_WORDS, Course, Quotable, Quoting
+from vist2_memory.engine.catalog import find_model
+from vist2_memory.engine.quotes import MOST_CHARACTERS, MOST_WORDS, Quotable, Quoting
+from vist2_memory.engine.steering import Course
 from vist2_memory.engine.torch import TorchEngine
+from vist2_memory.model.config import Vist2Config
 from vist2_memory.text.transcript import CALL, END, MARKS, write
+from vist2_memory.training.synthetic.quoting import QUOTES
 from vist2_memory.types import Chunk, Context, Finished, GenerationParams, Tool
 
 USER, ASSISTANT, TOOL = MARKS["user"], MARKS["assistant"], MARKS["tool"]
@@ -179,12 +182,34 @@ def test_words_that_stand_in_one_place_are_not_asked_for() -> None:
     assert asked < len(small_tokenizer().encode(told))
 
 
-def test_a_quote_gives_way_where_calls_leave_no_other_choice() -> None:
+def test_with_tools_at_hand_a_quote_is_exact_too() -> None:
     tool = Tool("look", "", {"type": "object", "properties": {"at": {"type": "string"}}})
     params = GenerationParams(max_tokens=80, tools=(tool,))
     course = quoting(within=steer(params))
     told = said(course, liking(f"{OPENS}niece Ulla pays 4054 euros{CLOSES}"), most=80)
     assert told.startswith(f"{OPENS}niece Ulla pays 4045")
+
+
+class Stubborn:
+    """Lets only one text come."""
+
+    may_end = decided = False
+
+    def __init__(self, text: str) -> None:
+        self._ids = iter(small_tokenizer().encode(text))
+
+    def next(self, pick: Callable[[Flags], int], room: int) -> int:
+        flags = np.zeros(len(small_vocabulary()), dtype=np.bool_)
+        flags[next(self._ids)] = True
+        return pick(flags)
+
+    def look_ahead(self, room: int) -> None:
+        pass
+
+
+def test_a_quote_gives_way_where_something_else_leaves_no_choice() -> None:
+    wanted = f"{OPENS}no such words{CLOSES}"
+    assert said(quoting(within=Stubborn(wanted)), liking("")) == wanted
 
 
 def test_what_can_be_quoted_is_the_text_that_is_read_before_the_question() -> None:
@@ -283,6 +308,5 @@ def test_a_quote_opens_and_closes(quotes: list[list[str]]) -> None:
         small_config(quotes=quotes)
 
 
-def test_the_bundled_model_says_how_it_quotes() -> None:
-    config = Path("vist2_memory/assets/vist2-tiny/config.json").read_text()
-    assert 'You said: \\"' in config
+def test_the_bundled_model_quotes_as_it_was_trained_to() -> None:
+    assert Vist2Config.from_pretrained(find_model("vist2-tiny")).quotes == QUOTES

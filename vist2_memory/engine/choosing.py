@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vist2_memory.engine.quotes import Course
+from vist2_memory.engine.steering import Course
 
 
 class Chooser:

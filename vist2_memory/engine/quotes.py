@@ -16,15 +16,15 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher
 
 from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.steering import Course, Pick
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
@@ -45,26 +45,6 @@ MOST_CHARACTERS = 200_000
 """Of a longer text quotes are not held to anything: finding all its places would take seconds."""
 MOST_WORDS = 100
 """Words of a question; those of a longer one may be quoted back."""
-Pick = Callable[[npt.NDArray[np.bool_]], int]
-"""Takes a token of those that the flags of shape (vocabulary,) allow."""
-
-
-class Course(Protocol):
-    """The course of one answer within what it is held to; see :class:`steering.Steering`."""
-
-    @property
-    def may_end(self) -> bool:
-        """Whether it has all that it must have."""
-
-    @property
-    def decided(self) -> bool:
-        """Whether the next token is known without asking the model."""
-
-    def next(self, pick: Pick, room: int) -> int:
-        """The next token: one that is decided, or what ``pick`` takes of those that may come."""
-
-    def look_ahead(self, room: int) -> None:
-        """Decide what can only come next, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +155,21 @@ class Quoting:
                 self._open(closes)
 
     def _open(self, closes: str) -> None:
-        if 0 < len(self._quotable.text) <= MOST_CHARACTERS:
-            grammar = grammar_of(self._quotable, closes)
+        text = self._quotable.text
+        if 0 < len(text) <= MOST_CHARACTERS:
+            grammar = quote_grammar(text, self._quotable.question, closes)
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote
 
 
-def grammar_of(quotable: Quotable, closes: str) -> str:
-    """What may follow the opening of a quote, in the grammar library's notation."""
-    text = _BETWEEN.sub(lambda found: found[0] + END, quotable.text)
+def quote_grammar(text: str, question: str, closes: str) -> str:
+    """What may follow the opening of a quote of ``text``, in the grammar library's notation."""
+    text = _BETWEEN.sub(lambda found: found[0] + END, text)
     places, lowered = (
         json.dumps({"substring_words": one}, ensure_ascii=False)
         for one in (text, _FIRST.sub(lambda found: found[0].lower(), text))
     )
-    asked = set(re.findall(r"\w+", quotable.question.lower()))
+    asked = set(re.findall(r"\w+", question.lower()))
     known = {*_EMPTY, *(asked if len(asked) <= MOST_WORDS else ())}
     word = f"(?i:{'|'.join(sorted(known))})"
     return (

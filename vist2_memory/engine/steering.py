@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property, lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,28 @@ class Grammars:
         return Steering(self.vocabulary, grammar)
 
 
+Pick = Callable[[npt.NDArray[np.bool_]], int]
+"""Takes a token of those that the flags of shape (vocabulary,) allow."""
+
+
+class Course(Protocol):
+    """The course of one answer within what it is held to; it knows what may come next."""
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it has all that it must have."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the next token is known without asking the model."""
+
+    def next(self, pick: Pick, room: int) -> int:
+        """The next token: one that is decided, or what ``pick`` takes of those that may come."""
+
+    def look_ahead(self, room: int) -> None:
+        """Decide what can only come next, if anything."""
+
+
 class Steering:
     """The course of one answer through its grammar."""
 
@@ -107,7 +130,7 @@ class Steering:
         """Whether the next token is known without asking the model."""
         return bool(self._decided)
 
-    def next(self, pick: Callable[[npt.NDArray[np.bool_]], int], room: int) -> int:
+    def next(self, pick: Pick, room: int) -> int:
         """The next token: one that is decided, or what ``pick`` takes of those that may come.
 
         ``pick`` is given flags of shape (vocabulary,). ``room``: tokens that the answer may still

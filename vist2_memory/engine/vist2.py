@@ -18,8 +18,8 @@ from vist2_memory.engine.generation import Decoder, Folding, Prompt, generate
 from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.loading import encoder_digest
 from vist2_memory.engine.pictures import sketch_of
-from vist2_memory.engine.quotes import Course, Quotable, Quoting
-from vist2_memory.engine.steering import Grammars
+from vist2_memory.engine.quotes import Quotable, Quoting
+from vist2_memory.engine.steering import Course, Grammars
 from vist2_memory.engine.tokens import Vocabulary
 from vist2_memory.errors import ContextOverflowError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration

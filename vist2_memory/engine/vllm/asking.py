@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vist2_memory.engine.decoding import ByteTokenizer, show
 from vist2_memory.engine.generation import Decoded
-from vist2_memory.engine.quotes import Course
+from vist2_memory.engine.steering import Course
 from vist2_memory.engine.vllm.requests import Read, Request, Tokens, Told, Transport
 from vist2_memory.errors import EngineUnavailableError
 from vist2_memory.tracing import span

@@ -8,10 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vist2_memory.engine.base import Engine
+from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.memory.transcript import Transcript
 from vist2_memory.selection import newest_that_fit
@@ -69,7 +71,11 @@ class History:
         self.tokens = engine.chunker.count(self.transcript.text)
         self.left_out_tokens = sum(chunk.tokens for chunk in self.left_out)
         self.budget = self.visual_tokens + engine.chunker.count(self.transcript.tail)
-        self._memory = engine.prefill("", self.visual)
+
+    @cached_property
+    def memory(self) -> KVCache:
+        """The visual tokens as the model has read them."""
+        return self.engine.prefill("", self.visual)
 
     def newest(self, tokens: int) -> str:
         """The newest ``tokens`` tokens of the transcript, as text."""
@@ -90,7 +96,7 @@ class History:
         def ask(prompt: str) -> str:
             answer = ""
             context = Context("", visual, tail + prompt, tuple(self.chunks))
-            for event in engine.generate(context, params, self._memory):
+            for event in engine.generate(context, params, self.memory):
                 answer += event.text if isinstance(event, TextDelta) else ""
                 if settled(answer):
                     break
