@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import pytest
+
 from vist2_memory.engine.vist2 import Vist2Engine
 from vist2_memory.engine.vllm.requests import Request, Tokens, Told, Transport
 from vist2_memory.types import (
@@ -73,6 +75,23 @@ def said(engine: Vist2Engine, context: Context, params: GenerationParams) -> Sai
         finished,
         tuple(one for delta in deltas for one in delta.logprobs or ()),
     )
+
+
+def agreement(ours: Said, theirs: Said, within: float) -> int:
+    """How many tokens two greedy answers have in common, both asked for with ``logprobs``.
+
+    Asserts that all these are as likely for both, and that where they part it is between tokens
+    that are as likely for each: rounding may decide there. ``within``: nats.
+    """
+    for place, (one, other) in enumerate(zip(ours.logprobs, theirs.logprobs, strict=True)):
+        if one.bytes == other.bytes:
+            assert one.logprob == pytest.approx(other.logprob, abs=within), (place, one, other)
+            continue
+        for mine, rival in ((one, other), (other, one)):
+            [beside] = [top for top in mine.top if top.bytes == rival.bytes]
+            assert beside.logprob == pytest.approx(mine.logprob, abs=within), (place, one, other)
+        return place
+    return len(ours.logprobs)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tests.support.checkpoints import save_small, small_config
 from tests.support.grammars import small_vocabulary, steer
 from tests.support.tokenizers import small_tokenizer
 from vist2_memory.engine.catalog import find_model
+from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.quotes import MOST_CHARACTERS, MOST_WORDS, Quotable, Quoting
 from vist2_memory.engine.steering import Course
 from vist2_memory.engine.torch import TorchEngine
@@ -153,6 +154,12 @@ def test_a_quote_says_what_the_question_did_not() -> None:
     )
 
 
+def test_a_quote_has_a_word() -> None:
+    for empty in (".", "?", "\u2014"):
+        course, wanted = quoting(f"{SAID} {empty} And more."), OPENS + empty + CLOSES
+        assert said(course, liking(wanted), most=400) != wanted
+
+
 def test_a_long_question_may_be_quoted_back_and_of_a_long_text_anything_may_be_said() -> None:
     echo = f"{OPENS}the old saw{CLOSES}"
     long = "Where did I find the old saw? " + " ".join(f"w{n}" for n in range(MOST_WORDS))
@@ -260,7 +267,8 @@ def misreading(
     """The real engine, of a model that quotes and would say :data:`MISREAD` to anything."""
     monkeypatch.setattr("vist2_memory.engine.torch.Picker", Misreading)
     config = small_config(quotes=[[OPENS, CLOSES]])
-    return TorchEngine(save_small(tmp_path_factory.mktemp("quotes"), config), device="cpu")
+    folder = save_small(tmp_path_factory.mktemp("quotes"), config)
+    return TorchEngine(folder, device="cpu", options=EngineOptions(places=1))
 
 
 def context_of(engine: TorchEngine) -> Context:

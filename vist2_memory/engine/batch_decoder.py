@@ -11,6 +11,8 @@ from vist2_memory.engine.choosing import Chooser
 from vist2_memory.engine.encoder import Encoder
 from vist2_memory.engine.generation import Decoded, Decoder, Prompt
 from vist2_memory.engine.sampling import logprob_of
+from vist2_memory.engine.tree import Tree
+from vist2_memory.engine.weighing import Branches
 from vist2_memory.types import VisualTokens
 
 
@@ -34,12 +36,16 @@ class RowDecoder(Decoder):
             self._waiting = []
         if self._row.logits is None:
             return None
+        self._choose.weigh(self._row.logits, self._branches, room)
         token = self._choose.next(self._row.logits, room)
         self._waiting.append(token)
         if self._told is None:
             return Decoded(token)
         tokenizer = self._encoder.processor.tokenizer
         return Decoded(token, logprob_of(self._row.logits, token, self._told, tokenizer))
+
+    def _branches(self) -> Branches:
+        return Tree(self._rows.copy(self._row), self._encoder.embed)
 
     @torch.inference_mode()
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:

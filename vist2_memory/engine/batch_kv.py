@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from vist2_memory.engine.kv import BLOCK, GROWTH
+from vist2_memory.engine.kv import BLOCK, GROWTH, KVCache
 from vist2_memory.engine.layers import run_layers
 
 TOGETHER = 8192
@@ -101,6 +101,12 @@ class _Layer:
             if held is not None:
                 held[target, :, :tokens] = held[source, :, :tokens]
 
+    def first(self, rows: slice, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the first ``tokens`` tokens of ``rows``."""
+        assert self.keys is not None
+        assert self.values is not None
+        return self.keys[rows, :, :tokens], self.values[rows, :, :tokens]
+
     def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
         """Write what the run brings; all keys and values that its rows read."""
         assert self.keys is not None
@@ -165,6 +171,13 @@ class Rows:
             last.slot = row.slot
         if len(self._rows) <= self._slots // 2:
             self._fit(len(self._rows), self._longest)
+
+    @torch.inference_mode()
+    def copy(self, row: Row) -> KVCache:
+        """A cache of what was read of ``row``, which goes its own way."""
+        own, cache = slice(row.slot, row.slot + 1), KVCache(self._model)
+        cache.begin([layer.first(own, row.length) for layer in self._layers])
+        return cache
 
     @torch.inference_mode()
     def step(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vist2_memory.engine.steering import Course
+from vist2_memory.engine.weighing import Begin
 
 
 class Chooser:
@@ -36,6 +37,11 @@ class Chooser:
         if self._steering is None:
             return self._pick(logits)
         return self._steering.next(lambda flags: self._pick(_masked(logits, flags)), room)
+
+    def weigh(self, logits: Tensor, begin: Begin, room: int) -> None:
+        """Look at several ways to go on, where that is worth it; see :meth:`Course.weigh`."""
+        if self._steering is not None:
+            self._steering.weigh(logits, begin, room)
 
     def decides(self, room: int) -> bool:
         """Whether the next token needs no logits."""

@@ -238,6 +238,33 @@ class KVCache:
         beside.read += len(more)
         return logits
 
+    @torch.inference_mode()
+    def append_apart(self, embeds: Tensor, positions: Tensor, seen: Tensor) -> Tensor:
+        """Run ``embeds``, each where ``positions`` say and seeing what ``seen`` says of all before
+        it and of each other; shapes (tokens,) and, bool, (tokens, cached + tokens).
+
+        Returns the logits of each, shape (tokens, vocabulary), float32.
+        """
+        start, count = len(self), len(embeds)
+        mask = embeds.new_zeros(seen.shape).masked_fill_(~seen.to(embeds.device), -torch.inf)
+        self.reserve(start + count)
+        spread_mask = spread(mask, self._model.config)
+        spans = ((start, count),)
+        tokens = Tokens(embeds, positions.to(embeds.device), spans, spread_mask, range(count))
+        logits = PlainSteps(self._model).run(tokens, self._layers)
+        for layer in self._layers:
+            layer.length = start + count
+        return logits
+
+    @torch.inference_mode()
+    def begin(self, held: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Hold the keys and values of each layer, of shape (1, heads, tokens, head size)."""
+        tokens = held[0][0].shape[2]
+        self.reserve(tokens)
+        for layer, (keys, values) in zip(self._layers, held, strict=True):
+            layer.write(0, keys, values)
+            layer.length = tokens
+
     def _apart(self, start: int, own: int, beside: Beside, count: int) -> Tensor:
         """What ``own`` tokens behind ``start``, and ``count`` more of ``beside``, may see."""
         there = beside.place + beside.read

@@ -3,9 +3,9 @@
 A model that answers by quoting (``Vist2Config.quotes``) reads a word wrong now and then. The text
 that its visual tokens stand for is known, so what it puts between quotation marks can be held to
 it: at each token those are allowed that go on with some place of the text, and the model chooses
-among the places. A quote begins and ends between words of one sentence, and says something that
-the question did not; the first letter of a sentence may be a small one. Knows token ids and their
-bytes, no model.
+among the places, several of which may be weighed (``weighing``). A quote begins and ends between
+words of one sentence, and says some word that the question did not; the first letter of a sentence
+may be a small one. Knows token ids and their bytes, no model.
 
 The places are found by the grammar library's automaton of substrings, which is made when a quote
 opens: an answer that quotes nothing pays nothing.
@@ -22,10 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher
+from torch import Tensor
 
 from vist2_memory.engine.closing import allowed
 from vist2_memory.engine.steering import Course, Pick
 from vist2_memory.engine.tokens import Vocabulary
+from vist2_memory.engine.weighing import Begin, weigh
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
 
@@ -88,13 +90,17 @@ class Quoting:
         quotable: Quotable,
         within: Course | None = None,
         ahead: bool = True,
+        places: int = 1,
     ) -> None:
         """``quotes``: how a quote opens and closes, in pairs. ``within``: what else holds the
         answer; where the two leave nothing, the quote gives way. ``ahead``: whether words that
-        stand in one place only decide what follows, without asking the model.
+        stand in one place only decide what follows, without asking the model. ``places``: how many
+        are weighed before one is quoted, where nothing else holds the answer; 1: the likeliest
+        word decides, each time.
         """
         self._vocabulary, self._quotable, self._within = vocabulary, quotable, within
-        self._ahead = ahead
+        self._ahead, self._places = ahead, places
+        self._opened = False  # just now
         self._quotes = [(opens.encode(), closes) for opens, closes in quotes]
         self._longest = max((len(opens) for opens, _ in self._quotes), default=0)
         self._special = sorted(vocabulary.special)
@@ -130,6 +136,14 @@ class Quoting:
         elif self._ahead and self._quote is not None and not self._decided:
             self._decided.extend(self._quote.compute_ff_tokens()[:room])
 
+    def weigh(self, logits: Tensor, begin: Begin, room: int) -> None:
+        """See :meth:`Course.weigh`: where a quote has opened, which one it is."""
+        opened, self._opened = self._opened, False
+        if not opened or self._quote is None or self._decided or self._within or self._places < 2:
+            return
+        found = weigh(self._quote, self._vocabulary, logits, begin(), self._places, room)
+        self._decided.extend(found)
+
     def _pick(self, pick: Pick, flags: npt.NDArray[np.bool_]) -> int:
         if self._quote is None:
             return pick(flags)
@@ -145,7 +159,7 @@ class Quoting:
         if self._quote is not None:
             goes_on = self._quote.consume_token(token) and not self._quote.is_stopped()
             self._quote = self._quote if goes_on else None
-            self._said = b""
+            self._said, self._opened = b"", False
             return
         special = token in self._vocabulary.special
         self._said = b"" if special else (self._said + self._vocabulary.tokens[token])
@@ -160,6 +174,7 @@ class Quoting:
             grammar = quote_grammar(text, self._quotable.question, closes)
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote
+            self._opened = self._quote is not None
 
 
 def quote_grammar(text: str, question: str, closes: str) -> str:
@@ -177,5 +192,5 @@ def quote_grammar(text: str, question: str, closes: str) -> str:
         f"QUOTE: ((PLACES | LOWERED) & WORDS & ~ECHO) {json.dumps(closes, ensure_ascii=False)}\n"
         f"PLACES: %regex {places}\nLOWERED: %regex {lowered}\n"
         f"WORDS: /{_EDGE}([^{_MARKS}]*{_EDGE})?/\n"
-        f"ECHO: /\\W*{word}(\\W+{word})*\\W*/\n"
+        f"ECHO: /\\W*({word}(\\W+{word})*\\W*)?/\n"
     )

@@ -16,10 +16,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher
+from torch import Tensor
 
 from vist2_memory.engine.closing import Closing, JsonPlace, allowed, place_after
 from vist2_memory.engine.grammar import CallForm, Grammar, grammar_of
 from vist2_memory.engine.tokens import Vocabulary
+from vist2_memory.engine.weighing import Begin
 from vist2_memory.errors import InvalidInputError, ModelError
 from vist2_memory.types import GenerationParams
 
@@ -85,6 +87,13 @@ class Course(Protocol):
 
     def look_ahead(self, room: int) -> None:
         """Decide what can only come next, if anything."""
+
+    def weigh(self, logits: Tensor, begin: Begin, room: int) -> None:
+        """Decide what comes next by reading several ways on, where that is worth it.
+
+        ``logits``: of the next token, shape (vocabulary,), of no meaning where it is decided.
+        ``begin``: makes what reads on. ``room``: as for :meth:`next`.
+        """
 
 
 class Steering:
@@ -152,6 +161,9 @@ class Steering:
             forced = self._matcher.compute_ff_tokens()
             if forced and self._takes(forced, room):
                 self._decided.extend(forced)
+
+    def weigh(self, logits: Tensor, begin: Begin, room: int) -> None:
+        """See :meth:`Course.weigh`; a grammar is followed word by word."""
 
     def _takes(self, ids: Sequence[int], room: int) -> bool:
         """Go on with ``ids``, unless that would leave too little room for the end."""

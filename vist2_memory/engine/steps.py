@@ -26,8 +26,8 @@ class Tokens:
     """Where their keys and values are put: a place, and how many tokens from there on; in order."""
     mask: Tensor | None
     """See :func:`vist2_memory.engine.attention.attend`."""
-    last: int
-    """The one whose logits are wanted."""
+    last: int | Sequence[int]
+    """The one whose logits are wanted, or those; several are run plainly only."""
 
     def __len__(self) -> int:
         return len(self.embeds)
@@ -66,7 +66,7 @@ class Steps(ABC):
     def run(self, tokens: Tokens, layers: Sequence[Buffered]) -> Tensor:
         """Put keys and values of ``tokens`` into ``layers``; the logits that are wanted.
 
-        Returns shape (vocabulary,), float32.
+        Returns shape (vocabulary,), float32; of several tokens (tokens, vocabulary).
         """
 
 
@@ -83,7 +83,8 @@ class PlainSteps(Steps):
         hidden = run_layers(
             self._model, tokens.embeds[None], tokens.positions[None], tokens.mask, held
         )
-        logits: Tensor = self._model.lm_head(hidden[:, tokens.last])[0].float()
+        last = tokens.last if isinstance(tokens.last, int) else list(tokens.last)
+        logits: Tensor = self._model.lm_head(hidden[:, last])[0].float()
         return logits
 
 

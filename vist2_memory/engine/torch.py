@@ -30,7 +30,9 @@ from vist2_memory.engine.prefixes import Entry, Item, Prefixes
 from vist2_memory.engine.rounded import SCALE_BYTES, rounded_to
 from vist2_memory.engine.sampling import Picker, logprob_of
 from vist2_memory.engine.steps import PlainSteps, Steps
+from vist2_memory.engine.tree import Tree
 from vist2_memory.engine.vist2 import Vist2Engine
+from vist2_memory.engine.weighing import PLACES, Branches
 from vist2_memory.engine.weights import quantise
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.modeling import Vist2ForConditionalGeneration
@@ -129,7 +131,8 @@ class TorchEngine(Vist2Engine):
         return RowDecoder(rows, self.encoder, prompt, choose)
 
     def _chooser(self, prompt: Prompt) -> Chooser:
-        params, course = prompt.params, self._course(prompt)
+        places = PLACES if self.options.places is None else self.options.places
+        params, course = prompt.params, self._course(prompt, places=places)
         never = torch.tensor(sorted(self._never_said(params)), device=self.device)
         return Chooser(Picker(params, never), course, ahead=params.logprobs is None)
 
@@ -233,12 +236,17 @@ class TorchDecoder(Decoder):
             self._run(self._waiting)
             self._entry.items.extend(self._waiting)
             self._waiting = []
+        self._choose.weigh(self._logits, self._branches, room)
         token = self._choose.next(self._logits, room)
         self._waiting.append(token)
         if self._told is None:
             return Decoded(token)
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
+
+    def _branches(self) -> Branches:
+        """What is read ahead lies behind the cache, so that branches grow on a copy."""
+        return Tree(self._cache.fork(), self._encoder.embed)
 
     @torch.inference_mode()
     def _run(self, tokens: Sequence[int]) -> None:

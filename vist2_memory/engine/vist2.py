@@ -136,17 +136,19 @@ class Vist2Engine(Engine, Folding):
             Quotable.of(context),
         )
 
-    def _course(self, prompt: Prompt, ahead: bool = True) -> Course | None:
+    def _course(self, prompt: Prompt, ahead: bool = True, places: int = 1) -> Course | None:
         """What the answer to ``prompt`` is held to; None where anything may be said.
 
-        ``ahead``: see :class:`Quoting`. Raises ``InvalidInputError`` as :meth:`check` does.
+        ``ahead`` and ``places``: see :class:`Quoting`; where words are drawn at random, one place
+        is weighed. Raises ``InvalidInputError`` as :meth:`check` does.
         """
         params, steering = prompt.params, self._grammars.steer(prompt.params)
         free = params.schema is None and not params.must_call
         if not (self._quotes and params.exact_quotes and free) or prompt.quotable is None:
             return steering
         vocabulary = self._grammars.vocabulary
-        return Quoting(vocabulary, self._quotes, prompt.quotable, steering, ahead)
+        places = 1 if params.temperature else places
+        return Quoting(vocabulary, self._quotes, prompt.quotable, steering, ahead, places)
 
     def _never_said(self, params: GenerationParams) -> frozenset[int]:
         """Ids that no answer has; a call is opened only where tools are offered."""

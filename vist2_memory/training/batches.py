@@ -36,6 +36,21 @@ class Form(Protocol):
     def inputs(self, texts: Sequence[str]) -> Mapping[str, Any]:
         """What the vectors of ``texts`` are made from: fields of a :class:`Batch` by name."""
 
+    def place(self, text: str, start: int, end: int) -> tuple[int, int]:
+        """Which vectors of ``text``, from and to, stand for its characters ``start`` to ``end``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Where the words stand that a part of a block says: what its tokens should look at."""
+
+    ids: range
+    """The tokens of the block that read them there; the first is the one before the first word."""
+    memory: tuple[int, int]
+    """The characters of the chunks, end to end, that are said; empty where none are."""
+    own: tuple[int, int]
+    """The tokens of the block itself, before ``ids``, that are said; empty where none are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -44,6 +59,7 @@ class Block:
     after: int
     ids: Sequence[int]
     weights: Sequence[float]
+    sought: Sequence[Sought] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,8 @@ class Batch:
     ``input_ids`` (batch, length), and the ``layout`` of the same shape.
     ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
     ``weights``.
+    ``seekers``: flat indices of the places that look for words, and ``sought`` (seekers, 4): where
+    these stand in their row, from and to in the memory, and from and to in their block.
     """
 
     patches: Tensor = _NONE
@@ -102,6 +120,8 @@ class Batch:
     queries: Tensor
     targets: Tensor
     weights: Tensor
+    seekers: Tensor
+    sought: Tensor
     text_tokens: int
     chunks: int
 
@@ -157,7 +177,11 @@ def collate(
     """``samples`` side by side, padded to the longest; vectors of memory go where
     ``visual_token_id`` stands.
     """
-    layouts, ids, wanted = [], [], []
+    layouts: list[Layout] = []
+    ids: list[Tensor] = []
+    wanted: list[Tensor] = []
+    seekers: list[tuple[int, int]] = []  # row and place in it
+    sought: list[tuple[int, int, int, int]] = []
     for sample in samples:
         lengths = [form.length(text) for text in sample.chunks]
         segments = [Segment(PINNED, len(sample.pinned))]
@@ -167,6 +191,10 @@ def collate(
         row = [*sample.pinned, *([visual_token_id] * sum(lengths))]
         weights = [0.0] * len(row)
         for block in sample.blocks:
+            for one in block.sought:
+                places = _places(sample, lengths, one, len(row), form)
+                seekers += [(len(ids), len(row) + i) for i in one.ids]
+                sought += [places] * len(one.ids)
             row += block.ids
             weights += [0.0, *block.weights[1:]]  # nothing in a block comes before its first token
         ids.append(torch.tensor(row))
@@ -177,6 +205,7 @@ def collate(
     loss_weights = pad(wanted, batch_first=True).reshape(-1)
     targets = loss_weights.nonzero()[:, 0]
     chunks = [text for sample in samples for text in sample.chunks]
+    width = input_ids.shape[1]
     return Batch(
         **form.inputs(chunks),
         input_ids=input_ids,
@@ -184,6 +213,29 @@ def collate(
         queries=targets - 1,
         targets=input_ids.reshape(-1)[targets],
         weights=loss_weights[targets],
+        seekers=torch.tensor([row * width + i for row, i in seekers], dtype=torch.long),
+        sought=torch.tensor(sought, dtype=torch.long).reshape(-1, 4),
         text_tokens=sum(len(block.ids) for sample in samples for block in sample.blocks),
         chunks=len(chunks),
     )
+
+
+def _places(
+    sample: Sample, lengths: Sequence[int], sought: Sought, begins: int, form: Form
+) -> tuple[int, int, int, int]:
+    """Where ``sought`` stands in the row of ``sample``, in which its block begins at ``begins``.
+
+    ``lengths``: the vectors of each chunk.
+    """
+    start, end = sought.memory
+    reached, vector = 0, len(sample.pinned)
+    found: list[int] = []
+    for text, length in zip(sample.chunks, lengths, strict=True):
+        if start < end and start < reached + len(text) and end > reached:
+            inside = max(0, start - reached), min(len(text), end - reached)
+            first, last = form.place(text, *inside)
+            found += [vector + first, vector + last]
+        reached += len(text)
+        vector += length
+    own = (begins + sought.own[0], begins + sought.own[1])
+    return (found[0], found[-1], *own) if found else (0, 0, *own)

@@ -44,6 +44,12 @@ class Sketches:
             "geometry": self.renderer.geometry,
         }
 
+    def place(self, text: str, start: int, end: int) -> tuple[int, int]:
+        """Which visual tokens of ``text`` show its characters ``start`` to ``end``."""
+        atlas, strip = self.renderer.atlas, self.renderer.geometry.cells_per_strip
+        first, last = len(atlas.glyphs(text[:start])), len(atlas.glyphs(text[:end])) - 1
+        return first // strip, last // strip + 1
+
 
 class Tokens(nn.Module):
     """The text-only twin's: a chunk is the embeddings of its tokens, a vector each."""
@@ -88,6 +94,15 @@ class Tokens(nn.Module):
             "runs": torch.tensor(starts, dtype=torch.long),
             "windows": torch.cat(windows),
         }
+
+    def place(self, text: str, start: int, end: int) -> tuple[int, int]:
+        """Which vectors of ``text`` stand for its characters ``start`` to ``end``, about."""
+        tokens, vectors = len(self._encode(text)), self.length(text)
+        first, last = len(self._encode(text[:start])), max(1, len(self._encode(text[:end])))
+        return (
+            min(vectors - 1, first * vectors // tokens),
+            min(vectors, (last - 1) * vectors // tokens + 1),
+        )
 
     def forward(self, chunk_ids: Tensor, runs: Tensor, windows: Tensor, table: Tensor) -> Tensor:
         """The vectors, shape (vectors, hidden size), over ``table`` (vocabulary, hidden size)."""

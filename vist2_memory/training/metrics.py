@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vist2_memory.training.batches import Batch
 
-SUMS = ("text", "right", "glyph", "glyphs_right")
+SUMS = ("text", "right", "glyph", "glyphs_right", "find", "found")
 """What a student's forward pass returns, in this order."""
-COUNTS = ("loss", *SUMS, "weight", "asked", "cells", "text_tokens", "chunks", "tokens")
+COUNTS = ("loss", *SUMS, "weight", "asked", "cells", "seekers", "text_tokens", "chunks", "tokens")
 
 
 def count(batch: Batch, loss: Tensor, out: Mapping[str, Tensor]) -> Tensor:
@@ -25,6 +25,7 @@ def count(batch: Batch, loss: Tensor, out: Mapping[str, Tensor]) -> Tensor:
         batch.weights.sum(),
         len(batch.targets),
         batch.glyphs.numel(),
+        len(batch.seekers),
         batch.text_tokens,
         batch.chunks,
         batch.input_ids.numel(),
@@ -48,6 +49,7 @@ def summarize(tasks: Iterable[str], sums: Tensor, world: int) -> dict[str, Any]:
                 "right": round(row["right"] / row["asked"], 4),
                 "text_tokens": int(row["text_tokens"]),
                 "chunks": int(row["chunks"]),
+                **_finding(row),
             }
             for task, row in rows.items()
         },
@@ -57,6 +59,13 @@ def summarize(tasks: Iterable[str], sums: Tensor, world: int) -> dict[str, Any]:
         for name in ("glyph", "glyphs_right"):
             metrics[name] = round(sum(row[name] for row in rows.values()) / cells, 4)
     return metrics
+
+
+def _finding(row: Mapping[str, float]) -> dict[str, float]:
+    """The loss of finding a token, and how often most of the attention is where it should be."""
+    if not row["find"]:  # of no weight, or nothing to find
+        return {}
+    return {name: round(row[name] / row["seekers"], 4) for name in ("find", "found")}
 
 
 class MetricsLog:

@@ -35,6 +35,11 @@ def check(stages: Sequence[Stage]) -> None:
                 "--shard is for recipes of adamw stages, such as paper; leave it away, or give the "
                 "stage optimizer='adamw'"
             )
+        if stage.find_weight:
+            raise InvalidInputError(
+                f"stage {stage.name} has find_weight={stage.find_weight}, whose loss looks into a "
+                "layer that is in shards by then: leave --shard away, or give it find_weight=0"
+            )
         if adapted and "adapters" not in stage.parts:
             raise InvalidInputError(
                 f"stage {stage.name} merges the adapters of a stage before it, which a run with "

@@ -42,6 +42,8 @@ class Stage:
     """Steps over which the rate rises from nothing."""
     glyph_weight: float = 0.5
     """Weight of the auxiliary loss: name the glyphs under each visual token."""
+    find_weight: float = 0.0
+    """Weight of the auxiliary loss: look at what an answer is about, see ``finding``."""
     tokens: int = 4096
     """About how many tokens, visual ones included, an optimizer step reads, on all devices."""
     trainable: str = "all"
@@ -77,6 +79,10 @@ class Stage:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"stage {self.name}: optimizer={self.optimizer!r} is none of {OPTIMIZERS}"
+            )
+        if self.find_weight < 0:
+            raise ValueError(
+                f"stage {self.name}: find_weight={self.find_weight!r} must not be negative"
             )
         if self.lora_rank < 1 or not 0 <= self.growth <= 1:
             raise ValueError(
@@ -189,6 +195,8 @@ _CONVERSE = {"read": 0.12, "recite": 0.1, "recall_text": 0.36, "recall_dialogues
 _REMEMBER = {"read": 0.14, "recite": 0.13, "recall": 0.36, "recall_dialogues": 0.13,
              "recall_text": 0.06, "recall_dialogues_text": 0.03, "calls": 0.13,
              "formats": 0.02}  # fmt: skip
+_SEEK = {"recall": 0.46, "recall_dialogues": 0.25, "recall_text": 0.06,
+         "recall_dialogues_text": 0.05, "calls": 0.07, "read": 0.05, "recite": 0.06}  # fmt: skip
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
 _TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.3,
@@ -234,6 +242,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("read", {"read": 1}, 900, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
         Stage("find", _FIND, 300, (1, 6), 1e-3, decay=0, glyph_weight=0.3),
         Stage("mix", _MIX, 300, (1, 12), 1e-3, decay=1, warmup=1, glyph_weight=0.3),
+    ),
+    "seek": (
+        Stage("seek", _SEEK, 600, (2, 24), 8e-4, decay=0, warmup=20, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
+        Stage("hold", _SEEK, 700, (1, 80), 8e-4, decay=1, warmup=1, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
     ),
     "twin": (
         Stage("twin", {"read": 0.06, "recite": 0.14, "recall": 0.56, "recall_dialogues": 0.24}, 170,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.training.attention import SEEN_ONLY, tiles_of
 from vist2_memory.training.batches import Batch, Form
+from vist2_memory.training.finding import Finders, attention_on_sought
 from vist2_memory.training.forms import VISUAL, Sketches, make_form
 from vist2_memory.training.spelling import SpelledEmbedding
 
@@ -69,6 +70,7 @@ class Student(nn.Module):
         }
         self.renderer = self.renderers[model.config.sketch_geometry.patches_per_strip]
         self.memory = memory
+        self.finders = Finders.of(text)
         self.tokens = make_form(memory, self.renderer, tokenizer, text.hidden_size)
         if self.tokens is None:
             self.glyphs = len(self.renderer.atlas.pixels)
@@ -83,11 +85,15 @@ class Student(nn.Module):
         embeddings: Any = self.model.get_input_embeddings()
         return embeddings.weight, self.model.get_output_embeddings().weight
 
-    def forward(self, batch: Batch, table: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Batch, table: Tensor | None = None, find: bool = False
+    ) -> dict[str, Tensor]:
         """Sums over a batch, with ``table`` as the embeddings of all tokens, or the model's own.
 
         The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
-        ``glyph`` names and how many ``glyphs_right``.
+        ``glyph`` names and how many ``glyphs_right``; with ``find``, the loss of looking at what
+        answers are about, as ``find``, and how many times most of the attention is there, as
+        ``found``.
         """
         model = self.model
         vectors, head = self._own_tables() if table is None else (table, table)
@@ -98,20 +104,36 @@ class Student(nn.Module):
         dtype = torch.bfloat16 if torch.is_autocast_enabled(embeds.device.type) else embeds.dtype
         language_model, allowed = model.language_model.model, batch.allowed
         seen_only = language_model.config._attn_implementation == SEEN_ONLY
-        hidden = language_model(
+        find = find and len(batch.seekers) > 0
+        out = language_model(
             inputs_embeds=embeds,
             attention_mask=additive(allowed, dtype),
             position_ids=batch.position_ids,
             use_cache=False,
+            output_hidden_states=find,
             **({"tiles": tiles_of(allowed)} if seen_only else {}),
-        ).last_hidden_state
+        )
+        hidden = out.last_hidden_state
         logits = (hidden.flatten(0, 1)[batch.queries] @ head.T).float()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")
         return {
             "text": (losses * batch.weights).sum(),
             "right": (logits.detach().argmax(-1) == batch.targets).sum(),
             **self._name_glyphs(memory, batch),
+            **self._find(out.hidden_states if find else None, batch, allowed),
         }
+
+    def _find(
+        self, states: Sequence[Tensor] | None, batch: Batch, allowed: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss of looking at what is sought; nothing without ``states``, of every layer."""
+        if states is None:
+            return dict.fromkeys(("find", "found"), batch.weights.new_zeros(()))
+        finders = self.finders
+        model = self.model.language_model.model
+        on = attention_on_sought(model, states[finders.layer], batch, allowed, finders.layer)
+        on = on[:, finders.heads]
+        return {"find": -on.mean(-1).sum(), "found": (on.detach().exp().mean(-1) > 0.5).sum()}
 
     def _remember(self, batch: Batch, table: Tensor) -> Tensor:
         """The vectors of all chunks of ``batch``, shape (vectors, hidden size)."""

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.model.tokenizer import Vist2Tokenizer
-from vist2_memory.text.transcript import END, MARKS, READ, escape, write
+from vist2_memory.text.transcript import END, READ
 from vist2_memory.training.batches import Block, Sample
 from vist2_memory.training.calls import draw_scene, pinned, sample
 from vist2_memory.training.dialogues import converse
-from vist2_memory.training.materials import PINNED_PROMPTS, Materials, write_turns
-from vist2_memory.training.synthetic import Conversation, Question, generate
+from vist2_memory.training.materials import Materials
+from vist2_memory.training.questions import ask
+from vist2_memory.training.synthetic import generate
 from vist2_memory.training.synthetic.functions_talk import make_format, make_scene
 from vist2_memory.training.synthetic.values import Draw
 
@@ -131,7 +132,8 @@ def recall(
 ) -> Sample:
     """Answer questions about a synthetic conversation that lies in memory.
 
-    ``plain``: the share of facts told in their standard wording. ``as_text``: see ``_asked``.
+    ``plain``: the share of facts told in their standard wording. ``as_text``:
+    all but the oldest chunk is text still.
     """
     characters = max(300, int(chunks * materials.chunker.chunk_tokens * 3.2))
     conversation = generate(
@@ -142,34 +144,7 @@ def recall(
         filler=materials.filler,
         plain=plain,
     )
-    return _asked(materials, rng, conversation, as_text)
-
-
-def _asked(
-    materials: Materials, rng: random.Random, conversation: Conversation, as_text: bool = False
-) -> Sample:
-    """``conversation`` as memory and tail, and its questions in blocks of several.
-
-    ``as_text``: all but the oldest chunk is in the tail.
-    """
-    tokenizer, chunker = materials.tokenizer, materials.chunker
-    transcript = write_turns(conversation.messages)
-    texts = [chunk.text for chunk in chunker.cut(transcript)]
-    newest = len(texts) - 1 if as_text else rng.choice((0, 1))  # chunks that stay text
-    texts = texts[: max(1, len(texts) - newest)]
-    before = tokenizer.encode(transcript[sum(map(len, texts)) :])
-    questions = list(conversation.questions)
-    rng.shuffle(questions)
-    blocks: list[Block] = []
-    fewest, most = (8, 12) if as_text else (2, 8)  # each block repeats the tail
-    room = 1100
-    while questions and room > 0:
-        asked = [questions.pop() for _ in range(min(rng.randint(fewest, most), len(questions)))]
-        blocks.append(_questions(tokenizer, before, asked, len(texts)))
-        room -= len(blocks[-1].ids)
-    pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
-    system = tokenizer.encode(write([("system", pinned)])) if pinned else []
-    return Sample(texts, blocks, system)
+    return ask(materials, rng, conversation, MOST_TAIL if as_text else rng.choice((0, 1)))
 
 
 def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sample:
@@ -202,26 +177,8 @@ def recall_dialogues(
     for _ in range(100):
         conversation = converse(rng, materials.talks, characters)
         if conversation.questions:
-            return _asked(materials, rng, conversation, as_text)
+            return ask(materials, rng, conversation, MOST_TAIL if as_text else rng.choice((0, 1)))
     raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
-
-
-def _questions(
-    tokenizer: Vist2Tokenizer, before: list[int], questions: list[Question], after: int
-) -> Block:
-    """The tail ``before``, then questions with their answers; only answers are supervised.
-
-    An answer ends where the next message begins: the mark of the user is part of what is learned.
-    """
-    ids, weights = list(before), [0.0] * len(before)
-    mark = tokenizer.encode(MARKS["user"])
-    for question in questions:
-        asked = tokenizer.encode(write([("user", question.text), ("assistant", "")]))
-        answer = tokenizer.encode(escape(question.answer))
-        ids += asked + answer
-        weights += [float(question is not questions[0])] + [0.0] * (len(asked) - 1)
-        weights += [1.0] * len(answer)
-    return Block(after, ids + mark, [*weights, 1.0])
 
 
 RECALL_SHARE = 0.08

@@ -1,0 +1,117 @@
+"""Weighs several places of the memory before one of them is quoted.
+
+Word by word the likeliest is not the likeliest whole: a quote's first words stand in many places,
+and when the words come that tell these apart, the choice is made. So several ways through a quote
+are followed side by side (beam search, as of Lowerre's HARPY, 1976), each as likely as the model
+holds all of its words, and the likeliest that is whole is said. Knows ids, logits and what may come
+next; what reads them is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from llguidance import LLMatcher
+from torch import Tensor
+
+from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.tokens import Vocabulary
+
+PLACES = 4
+"""Ways that are followed at once, unless said otherwise."""
+ROOT = -1
+"""The node that stands for all that was read before."""
+
+
+class Branches(Protocol):
+    """Reads tokens that go on in several ways from what was read before."""
+
+    def grow(self, ways: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Tensor]]:
+        """Read the tokens of each of ``ways`` behind its node, ``ROOT`` or one that was given.
+
+        Returns for each the node of its last token, and the logits after each of its tokens, shape
+        (tokens, vocabulary), float32.
+        """
+
+
+Begin = Callable[[], Branches]
+"""Makes branches of what has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A beginning of a quote."""
+
+    quote: LLMatcher
+    logits: Tensor | None
+    """Those of what comes next, shape (vocabulary,); None where the quote is whole."""
+    ids: tuple[int, ...] = ()
+    score: float = 0.0
+    """The logarithm of how likely ``ids`` are."""
+    node: int = ROOT
+
+
+def weigh(
+    quote: LLMatcher,
+    vocabulary: Vocabulary,
+    logits: Tensor,
+    branches: Branches,
+    places: int,
+    room: int,
+) -> list[int]:
+    """The tokens of the likeliest quote that was found, of at most ``room``; none if none was.
+
+    ``quote``: where a quote has opened, not changed here. ``logits``: of its first token, shape
+    (vocabulary,). ``places``: how many ways are followed at once.
+    """
+    special = torch.tensor(sorted(vocabulary.special))
+    ways = [_Way(quote, logits)]
+    while any(way.logits is not None and len(way.ids) < room for way in ways):
+        steps = sorted(
+            (step for way in ways for step in _steps(way, vocabulary, special, places)),
+            key=lambda step: -step[0],
+        )[:places]
+        ways = [way for _, way, token in steps if token is None]
+        ways += _grown([(score, way, t) for score, way, t in steps if t is not None], branches)
+    whole = [way for way in ways if way.logits is None and len(way.ids) <= room]
+    return list(max(whole, key=lambda way: way.score).ids) if whole else []
+
+
+def _steps(
+    way: _Way, vocabulary: Vocabulary, special: Tensor, most: int
+) -> list[tuple[float, _Way, int | None]]:
+    """The likeliest next tokens of ``way``, each with the score after it; None if it is whole."""
+    if way.logits is None:
+        return [(way.score, way, None)]
+    size = len(vocabulary)
+    may_come = torch.from_numpy(allowed(way.quote, size).copy())
+    may_come[special] = False
+    scores = way.logits.log_softmax(-1)[:size].cpu().masked_fill(~may_come, -torch.inf)
+    best = scores.topk(min(most, int(may_come.sum())))
+    told = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [(way.score + score, way, token) for score, token in told]
+
+
+def _grown(steps: Sequence[tuple[float, _Way, int]], branches: Branches) -> list[_Way]:
+    """Each way after its token, and after all that can only follow."""
+    quotes, chains = [], []
+    for _, way, token in steps:
+        quote = way.quote.deep_copy()
+        quote.consume_token(token)
+        forced = [] if quote.is_stopped() else quote.compute_ff_tokens()
+        quote.consume_tokens(forced)
+        quotes.append(quote)
+        chains.append((token, *forced))
+    read = branches.grow([(way.node, c) for (_, way, _), c in zip(steps, chains, strict=True)])
+    grown = []
+    for (score, way, _), quote, chain, (node, logits) in zip(
+        steps, quotes, chains, read, strict=True
+    ):
+        followed = torch.tensor(chain[1:], device=logits.device)
+        likely = logits[:-1].log_softmax(-1).gather(1, followed[:, None]).sum().item()
+        after = None if quote.is_stopped() else logits[-1]
+        grown.append(_Way(quote, after, way.ids + chain, score + likely, node))
+    return grown
