@@ -1,10 +1,11 @@
-"""What it takes to hold an answer's quotes to the text, against answers whose quotes are free.
+"""What it takes, and brings, to hold an answer's quotes to the text, and to weigh several places.
 
     python benchmarks/exact_quotes.py [--conversations 4] [--history 1500]
 
 Writes benchmarks/results/exact_quotes.json: how long it takes to make the automaton of all places
-of a text, and a mask of it; and for questions on held-out conversations, each asked both ways in
-turn, the ratio of the times of whole answers (also for a token, since lengths may differ).
+of a text, and a mask of it; and for questions on held-out conversations, each asked in every way in
+turn, the share of right answers, and the times of whole answers as ratios to those whose quotes are
+free (also for a token, since lengths may differ). ``one``, ``four``, ``eight``: places weighed.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ import numpy as np
 
 from vist2_memory.engine.catalog import find_model
 from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.quotes import Quotable, Quoting
 from vist2_memory.engine.torch import TorchEngine
 from vist2_memory.text.transcript import write
 from vist2_memory.training.evaluate.histories import source
 from vist2_memory.training.evaluate.recall import History
+from vist2_memory.training.synthetic import is_right
 from vist2_memory.types import Context, Finished, GenerationParams
 
 OUT = Path(__file__).parent / "results" / "exact_quotes.json"
 SEED = 12345
 CHARACTERS = (2_000, 20_000, 80_000)
 REPEATS = 5
+PLACES = {"free": 0, "one": 1, "four": 4, "eight": 8}
 
 
 def places(engine: TorchEngine) -> list[dict[str, float]]:
@@ -64,30 +68,40 @@ def places(engine: TorchEngine) -> list[dict[str, float]]:
 
 
 def answers(engine: TorchEngine, conversations: int, history: int) -> dict[str, Any]:
-    """Ratios of the times of answers, with exact quotes over without."""
+    """Right answers, and ratios of the times of answers, by the places that are weighed."""
     rng, draw = random.Random(SEED), source("synthetic", None)
-    times: dict[bool, list[float]] = {True: [], False: []}
-    tokens: dict[bool, int] = {True: 0, False: 0}
+    engines = {way: _weighing(engine, places) for way, places in PLACES.items()}
+    right, tokens, times = ({way: 0.0 for way in PLACES} for _ in range(3))
+    asked = 0
     for _ in range(conversations):
         past = History(engine, draw(rng, int(history * 3.2)))
-        for number, question in enumerate(past.conversation.questions):
+        for question in filter(lambda question: question.answerable, past.conversation.questions):
             prompt = write([("user", question.text), ("assistant", "")])
             context = Context("", past.visual, past.transcript.tail + prompt, tuple(past.chunks))
-            for exact in (True, False) if number % 2 else (False, True):
-                params = GenerationParams(max_tokens=48, exact_quotes=exact)
+            asked += 1
+            for way in rng.sample(list(PLACES), len(PLACES)):
+                params = GenerationParams(max_tokens=48, exact_quotes=PLACES[way] > 0)
                 started = time.perf_counter()
-                finished = list(engine.generate(context, params, past.memory))[-1]
-                times[exact].append(time.perf_counter() - started)
+                finished = list(engines[way].generate(context, params, past.memory))[-1]
+                times[way] += time.perf_counter() - started
                 assert isinstance(finished, Finished)
-                tokens[exact] += finished.usage.new_tokens
-    whole = sum(times[True]) / sum(times[False])
+                tokens[way] += finished.usage.new_tokens
+                right[way] += is_right(question, finished.text)
     return {
-        "answers": len(times[True]),
-        "tokens_exact": tokens[True],
-        "tokens_free": tokens[False],
-        "time_ratio": whole,
-        "time_ratio_per_token": whole * tokens[False] / tokens[True],
+        "questions": asked,
+        "right": {way: count / asked for way, count in right.items()},
+        "tokens": tokens,
+        "time_ratio": {way: times[way] / times["free"] for way in PLACES},
+        "time_ratio_per_token": {
+            way: times[way] / tokens[way] * tokens["free"] / times["free"] for way in PLACES
+        },
     }
+
+
+def _weighing(engine: TorchEngine, places: int) -> TorchEngine:
+    """Another engine of the same weights."""
+    options = EngineOptions(places=max(1, places))
+    return TorchEngine(find_model(engine.spec.model), device="cpu", options=options)
 
 
 def main() -> None:

@@ -145,6 +145,14 @@ def test_a_quote_that_does_not_fit_is_not_decided() -> None:
     assert not course.decided
 
 
+def test_no_way_is_followed_that_cannot_be_the_best_any_more() -> None:
+    text = write([("user", "word " * 2000 + "zebra")])
+    branches, course = Liking(), opened(4, text)
+    course.weigh(branches.first, lambda: branches, 999)
+    assert decided(course).endswith(CLOSES)
+    assert len(branches.reads) < 6
+
+
 def test_only_where_a_quote_has_just_opened_is_anything_weighed() -> None:
     course = opened(4)
     course.next(lambda flags: int(flags.nonzero()[0][0]), 99)

@@ -69,15 +69,27 @@ def weigh(
     """
     special = torch.tensor(sorted(vocabulary.special))
     ways = [_Way(quote, logits)]
-    while any(way.logits is not None and len(way.ids) < room for way in ways):
+    while _may_be_beaten(_best(ways, room), ways, room):
         steps = sorted(
             (step for way in ways for step in _steps(way, vocabulary, special, places)),
             key=lambda step: -step[0],
         )[:places]
         ways = [way for _, way, token in steps if token is None]
         ways += _grown([(score, way, t) for score, way, t in steps if t is not None], branches)
+    best = _best(ways, room)
+    return [] if best is None else list(best.ids)
+
+
+def _best(ways: Sequence[_Way], room: int) -> _Way | None:
+    """The likeliest that is whole and fits."""
     whole = [way for way in ways if way.logits is None and len(way.ids) <= room]
-    return list(max(whole, key=lambda way: way.score).ids) if whole else []
+    return max(whole, key=lambda way: way.score, default=None)
+
+
+def _may_be_beaten(best: _Way | None, ways: Sequence[_Way], room: int) -> bool:
+    """Whether any of ``ways`` may end likelier than ``best``: none becomes likelier as it goes."""
+    least = -torch.inf if best is None else best.score
+    return any(w.logits is not None and w.score > least and len(w.ids) < room for w in ways)
 
 
 def _steps(

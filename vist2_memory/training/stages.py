@@ -223,6 +223,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               tokens=8192, rates={"vision": 0.15, "rest": 0.3}),
         Stage("remember", _REMEMBER, 560, (1, 80), 6e-4, decay=1, warmup=20, glyph_weight=0,
               tokens=8192, rates=_SETTLED | {"vision": 0.15}),
+        Stage("seek", _SEEK, 600, (2, 24), 8e-4, decay=0, warmup=20, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
+        Stage("hold", _SEEK, 600, (1, 80), 8e-4, decay=1, warmup=1, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
     ),
     "nano": (
         Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,
@@ -242,12 +246,6 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         Stage("read", {"read": 1}, 900, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
         Stage("find", _FIND, 300, (1, 6), 1e-3, decay=0, glyph_weight=0.3),
         Stage("mix", _MIX, 300, (1, 12), 1e-3, decay=1, warmup=1, glyph_weight=0.3),
-    ),
-    "seek": (
-        Stage("seek", _SEEK, 600, (2, 24), 8e-4, decay=0, warmup=20, glyph_weight=0,
-              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
-        Stage("hold", _SEEK, 700, (1, 80), 8e-4, decay=1, warmup=1, glyph_weight=0,
-              find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
     ),
     "twin": (
         Stage("twin", {"read": 0.06, "recite": 0.14, "recall": 0.56, "recall_dialogues": 0.24}, 170,

@@ -48,6 +48,11 @@ def device_for(where: str, options: EngineOptions) -> torch.device:
 
     ``where``: ``vllm``, or ``vllm+http://host:8000``.
     """
+    if options.places not in (None, 1):
+        raise InvalidInputError(
+            f"places={options.places} is not offered with vLLM, which weighs one: leave it out, or "
+            "answer in this process (engine='torch')"
+        )
     if where != VLLM:
         server_options(options)
         return find_device(options.device)
