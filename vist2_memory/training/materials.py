@@ -30,6 +30,12 @@ def write_turns(messages: Iterable[tuple[str, str]]) -> str:
     return "".join(write_message(check_role(role), text) for role, text in messages)
 
 
+def begins_at(messages: Sequence[tuple[str, str]], turn: int) -> int:
+    """Where the words of the message ``turn`` begin in :func:`write_turns` of ``messages``."""
+    mark = 1
+    return sum(mark + len(escape(text)) for _, text in messages[:turn]) + mark
+
+
 @dataclass(frozen=True)
 class Materials:
     """What tasks draw on."""

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.text.transcript import MARKS, escape, write
 from vist2_memory.training.batches import Block, Sample, Sought
-from vist2_memory.training.materials import PINNED_PROMPTS, Materials, write_turns
+from vist2_memory.training.materials import PINNED_PROMPTS, Materials, begins_at, write_turns
 from vist2_memory.training.synthetic import Conversation, Question
 from vist2_memory.training.synthetic.quoting import CLOSING, OPENINGS
 
@@ -23,17 +24,17 @@ _WORD_START = re.compile(r"(?<!\w)\w")
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A conversation in writing: the chunks of ``memory``, and ``tail``, which is text still."""
+    """A conversation in writing."""
 
+    text: str
+    """All of it."""
     texts: Sequence[str]
-    tail: str
+    """The chunks in memory; the rest is text still."""
+    remembered: int
+    """Characters in memory."""
+    tail_ids: Sequence[int]
     tail_spans: Sequence[tuple[int, int]]
     """The characters of each token of the tail."""
-
-    @property
-    def remembered(self) -> int:
-        """Characters in memory."""
-        return sum(map(len, self.texts))
 
 
 def ask(
@@ -47,8 +48,9 @@ def ask(
     transcript = write_turns(conversation.messages)
     texts = [chunk.text for chunk in chunker.cut(transcript)]
     texts = texts[: max(1, len(texts) - tail_chunks)]
-    tail = transcript[sum(map(len, texts)) :]
-    past = _Past(texts, tail, tokenizer.spans(tail))
+    remembered = sum(map(len, texts))
+    tail = transcript[remembered:]
+    past = _Past(transcript, texts, remembered, tokenizer.encode(tail), tokenizer.spans(tail))
     questions = list(conversation.questions)
     rng.shuffle(questions)
     blocks: list[Block] = []
@@ -57,7 +59,7 @@ def ask(
     while questions and room > 0:
         asked = [questions.pop() for _ in range(min(rng.randint(fewest, most), len(questions)))]
         places = [quoted_at(conversation, question) for question in asked]
-        blocks.append(_block(materials, past, list(zip(asked, places, strict=True))))
+        blocks.append(_block(tokenizer, past, asked, places))
         room -= len(blocks[-1].ids)
     pinned = rng.choice(PINNED_PROMPTS) if rng.random() < 0.1 else ""
     system = tokenizer.encode(write([("system", pinned)])) if pinned else []
@@ -66,68 +68,87 @@ def ask(
 
 def quoted_at(conversation: Conversation, question: Question) -> tuple[int, int] | None:
     """The characters of the transcript that the answer quotes, from and to; None if it does not."""
-    quote = quote_of(question.answer)
+    quote = quote_of(escape(question.answer))
     if not question.answerable or quote is None:
         return None
-    before = sum(1 + len(escape(text)) for _, text in conversation.messages[: question.turn])
+    begins = begins_at(conversation.messages, question.turn)
     message = escape(conversation.messages[question.turn][1])
-    at = message.lower().rfind(quote.lower())  # its first letter may be a small one
-    return None if at < 0 else (before + 1 + at, before + 1 + at + len(quote))
+    # Its first letter may be a small one.
+    found = [one.span() for one in re.finditer(re.escape(quote), message, re.IGNORECASE)]
+    return (begins + found[-1][0], begins + found[-1][1]) if found else None
 
 
 def quote_of(answer: str) -> str | None:
-    """What ``answer`` says between its quotation marks, as it stands in a transcript."""
+    """What ``answer`` says between its quotation marks."""
     for opening in OPENINGS.values():
         if answer.startswith(opening) and answer.endswith(CLOSING):
-            return escape(answer[len(opening) : -len(CLOSING)])
+            return answer[len(opening) : -len(CLOSING)]
     return None
 
 
 def _block(
-    materials: Materials, past: _Past, asked: Sequence[tuple[Question, tuple[int, int] | None]]
+    tokenizer: Vist2Tokenizer,
+    past: _Past,
+    questions: Sequence[Question],
+    places: Sequence[tuple[int, int] | None],
 ) -> Block:
     """The tail, then questions with their answers; only answers are supervised.
 
-    An answer ends where the next message begins: the mark of the user is part of what is learned.
+    ``places``: what each answer quotes, as from :func:`quoted_at`. An answer ends where the next
+    message begins: the mark of the user is part of what is learned.
     """
-    tokenizer = materials.tokenizer
-    ids = tokenizer.encode(past.tail)
-    weights = [0.0] * len(ids)
-    sought = []
-    for number, (question, place) in enumerate(asked):
-        prompt = tokenizer.encode(write([("user", question.text), ("assistant", "")]))
+    ids, weights = [*past.tail_ids], [0.0] * len(past.tail_ids)
+    sought: list[Sought] = []
+    for question, place in zip(questions, places, strict=True):
+        asked = tokenizer.encode(write([("user", question.text), ("assistant", "")]))
+        weights += [float(question is not questions[0])] + [0.0] * (len(asked) - 1)
+        ids += asked
         answer = escape(question.answer)
-        spans, said = tokenizer.spans(answer), tokenizer.encode(answer)
-        ids += prompt
-        weights += [float(number > 0)] + [0.0] * (len(prompt) - 1)
-        worth = [1.0] * len(said)
-        quote = quote_of(question.answer)
-        if place is not None and quote is not None:
-            opened, closed = answer.index(quote), answer.index(quote) + len(quote)
-            first = next(i for i, (_, end) in enumerate(spans) if end > opened)
-            last = next((i for i, (start, _) in enumerate(spans) if start >= closed), len(said))
-            text = "".join(past.texts) + past.tail
-            pieces = [answer[max(opened, start) : min(closed, end)] for start, end in spans]
-            for i, is_open in enumerate(open_at(text, pieces[first:last]), first):
-                worth[i] = OPEN_WEIGHT if is_open else 1.0
-            begins = len(ids)  # the answer's first token
-            seeking = range(begins - 1, begins + last - 1)
-            sought.append(_sought(past, place, seeking))
-        ids += said
-        weights += worth
+        quoted = _quoted(tokenizer, answer) if place is not None else range(0)
+        if place is not None:
+            sought.append(_sought(past, place, range(len(ids) - 1, len(ids) + quoted.stop - 1)))
+        weights += _worth(past, tokenizer, answer, quoted)
+        ids += tokenizer.encode(answer)
     mark = tokenizer.encode(MARKS["user"])
     return Block(len(past.texts), ids + mark, [*weights, 1.0], sought)
 
 
+def _quoted(tokenizer: Vist2Tokenizer, answer: str) -> range:
+    """The tokens of ``answer`` that say something of its quote."""
+    quote = quote_of(answer) or ""
+    opened = answer.index(quote)
+    inside = [
+        i
+        for i, (start, end) in enumerate(tokenizer.spans(answer))
+        if end > opened and start < opened + len(quote)
+    ]
+    return range(inside[0], inside[-1] + 1)
+
+
+def _worth(past: _Past, tokenizer: Vist2Tokenizer, answer: str, quoted: range) -> list[float]:
+    """The loss weight of each token of ``answer``, of which ``quoted`` are a quote's."""
+    spans = tokenizer.spans(answer)
+    worth = [1.0] * len(spans)
+    quote = quote_of(answer) or ""
+    opened = answer.index(quote)
+    pieces = [
+        quote[max(0, start - opened) : max(0, end - opened)]
+        for start, end in (spans[i] for i in quoted)
+    ]
+    for i, is_open in zip(quoted, open_at(past.text, pieces), strict=True):
+        worth[i] = OPEN_WEIGHT if is_open else 1.0
+    return worth
+
+
 def _sought(past: _Past, place: tuple[int, int], ids: range) -> Sought:
+    """The words at ``place`` of the transcript, for the tokens ``ids`` of a block."""
     start, end = place
-    remembered = past.remembered
     own = [
         i
         for i, (first, last) in enumerate(past.tail_spans)
-        if last > start - remembered and first < end - remembered
+        if last > start - past.remembered and first < end - past.remembered
     ]
-    memory = (start, min(end, remembered)) if start < remembered else (0, 0)
+    memory = (start, min(end, past.remembered)) if start < past.remembered else (0, 0)
     return Sought(ids, memory, (own[0], own[-1] + 1) if own else (0, 0))
 
 

@@ -14,6 +14,7 @@ from vist2_memory.errors import InvalidInputError
 from vist2_memory.text.transcript import escape
 from vist2_memory.training.dialogues import converse, read_dialogues
 from vist2_memory.training.evaluate.longchat import beginning, read_topics
+from vist2_memory.training.materials import begins_at
 from vist2_memory.training.synthetic import Conversation, Question, generate
 from vist2_memory.training.synthetic.scoring import normalise
 
@@ -88,7 +89,6 @@ def told_at(conversation: Conversation, question: Question) -> int:
     """The character offset in the transcript at which the newest value is told; -1 if nowhere."""
     if not question.answerable:
         return -1
-    mark = 1
-    before = sum(mark + len(escape(text)) for _, text in conversation.messages[: question.turn])
     message = escape(conversation.messages[question.turn][1])
-    return before + mark + max(0, message.lower().find(question.value.lower()))
+    inside = max(0, message.lower().find(question.value.lower()))
+    return begins_at(conversation.messages, question.turn) + inside
