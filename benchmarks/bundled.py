@@ -29,8 +29,11 @@ RUNS = {
     "recall-1000": f"eval recall --conversations 20 {SEED} --history 1000",
     "recall-2000": f"eval recall --conversations 10 {SEED} --history 2000",
     "recall-4000": f"eval recall --conversations 5 {SEED} --history 4000",
+    "recall-16000": f"eval recall --conversations 1 {SEED} --history 16000",
     "dialogues-1000": "eval recall --kind dialogues --data DATA/dialogues/sgd-test.jsonl.xz "
     f"--conversations 12 {SEED} --history 1000",
+    "topics-4000": "eval recall --kind topics --data DATA/eval/longchat-topics-5.jsonl.xz "
+    f"--conversations 20 {SEED} --history 4000",
 }
 """The commands, after ``vist2`` and without ``--json``."""
 
@@ -118,6 +121,7 @@ def card_tables() -> str:
             "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
             *(recall_row(name, "synthetic facts") for name in recalls),
             recall_row("dialogues-1000", "dialogue slots"),
+            recall_row("topics-4000", "first topic (LongChat)"),
             "",
             f"**The demo** ({command('demo')}): **{demo['right']} of {demo['questions']}** "
             f"questions right; {demo['text_tokens']:,} text tokens in {demo['visual_tokens']} "

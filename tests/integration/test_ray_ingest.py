@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 
@@ -16,21 +17,24 @@ from tests.support.ray_cluster import pids
 from vist2_memory import VisualMemory
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.memory.shelf import Document
+from vist2_memory.types import VisualTokens
 
 pytest_plugins = ("tests.support.fixtures", "tests.support.ray_fixtures")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.usefixtures("ray_cluster")]
 
+BFLOAT16 = 2**-7
+"""Between two neighbouring numbers of that format, relative to them."""
 TEXTS = [
     f"Document {number}. " + "The blue valve is behind the boiler. " * 3 for number in range(60)
 ]
 
 
-def kept(memory: VisualMemory, collection: str) -> tuple[list[Document], list[bytes]]:
-    """The documents of a collection, and the bytes of its visual tokens."""
+def kept(memory: VisualMemory, collection: str) -> tuple[list[Document], list[VisualTokens]]:
+    """The documents of a collection, and its visual tokens."""
     found = memory.collection(collection)
     tokens = found.recollect(found.chunks())
     assert tokens.cached_visual_tokens == sum(map(len, tokens.visual))  # none was encoded now
-    return found.documents(), [one.values.tobytes() for one in tokens.visual]
+    return found.documents(), list(tokens.visual)
 
 
 def test_the_collection_is_what_one_process_would_have_made(
@@ -46,7 +50,12 @@ def test_the_collection_is_what_one_process_would_have_made(
         for number, text in enumerate(TEXTS):
             alone.add_documents([Document(text, {"page": number})])
         memory.flush()
-        assert kept(memory, "bulk") == kept(memory, "alone")
+        (documents, tokens), (as_one, expected) = kept(memory, "bulk"), kept(memory, "alone")
+        assert documents == as_one
+        for one, other in zip(tokens, expected, strict=True):
+            assert (one.chunk_id, one.fingerprint) == (other.chunk_id, other.fingerprint)
+            # Encoded with other chunks, a value may fall to the other side of a rounding.
+            np.testing.assert_allclose(one.values, other.values, rtol=BFLOAT16, atol=1e-6)
         chunks = len(alone.chunks())
     assert (first.documents, first.added, first.uncached) == (25, 25, 0)
     assert (done.documents, done.added, done.chunks, done.uncached) == (60, 35, chunks, 0)
