@@ -18,7 +18,7 @@ from tests.support.grammars import small_vocabulary
 from tests.support.tokenizers import small_tokenizer
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.quotes import Quotable, Quoting
-from vist2_memory.engine.torch import TorchEngine
+from vist2_memory.engine.torch import TorchDecoder, TorchEngine
 from vist2_memory.engine.tree import Tree
 from vist2_memory.engine.weighing import ROOT, weigh
 from vist2_memory.errors import InvalidInputError
@@ -165,7 +165,8 @@ def test_each_way_of_a_tree_is_read_as_if_it_were_alone(small: TorchEngine, seed
     before = TOKENIZER.encode("Anna wrote to Ben")
     cache = small.prefill("", ())
     cache.append(small.encoder.embed(before))
-    tree, ways = Tree(cache.fork(), small.encoder.embed), {ROOT: list[int]()}
+    grown_behind = cache.fork()
+    tree, ways = Tree(grown_behind, small.encoder.embed), {ROOT: list[int]()}
     for _ in range(4):
         grown = [(rng.choice(list(ways)), draw(rng)) for _ in range(rng.randint(1, 3))]
         for (node, ids), (end, logits) in zip(grown, tree.grow(grown), strict=True):
@@ -173,7 +174,11 @@ def test_each_way_of_a_tree_is_read_as_if_it_were_alone(small: TorchEngine, seed
             alone = cache.fork()
             expected = alone.append(small.encoder.embed(ways[end]))
             torch.testing.assert_close(logits[-1], expected, rtol=1e-4, atol=1e-4)
-    assert len(cache) == len(before)
+    grown_behind.crop(len(before))
+    after = small.encoder.embed(TOKENIZER.encode(" of it"))
+    torch.testing.assert_close(
+        grown_behind.append(after), cache.append(after), rtol=1e-4, atol=1e-4
+    )
 
 
 def draw(rng: random.Random) -> list[int]:
@@ -234,6 +239,37 @@ def test_an_answer_is_the_same_alone_in_a_batch_and_with_its_probabilities(
     ]
     assert together == [alone] * 3
     assert searched == [4] * 5
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_what_was_read_ahead_is_still_there_when_a_quote_was_chosen(
+    small: TorchEngine, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """Something lies behind the room of the text, as before a fold."""
+    context, searched = asking(small, monkeypatch)
+    params = GenerationParams(max_tokens=24)
+    decoder = small._begin(small._prompt(context, params))
+    assert isinstance(decoder, TorchDecoder)
+    cache, [visual, *_] = decoder._cache, context.visual
+    cache.reserve(decoder._base + 3 * decoder._most)
+    decoder._most = len(cache) - decoder._base + 2  # what is read ahead begins soon
+    decoder.read_ahead(visual, ())
+    assert decoder._ahead is not None
+    beside = decoder._ahead.beside
+    if read:
+        cache.append_with(small.encoder.embed([20]), beside, read)
+    held = [layer.buffers[0][:, :, beside.place : beside.place + read].clone()
+            for layer in cache._layers]  # fmt: skip
+    length = len(cache)
+    for room in (24, 23):
+        decoder._choose.next(decoder._logits, room)  # opens a quote
+        decoder._weigh(room)
+        if searched:
+            break
+    assert searched == [4]
+    assert len(cache) == length
+    for layer, before in zip(cache._layers, held, strict=True):
+        assert torch.equal(layer.buffers[0][:, :, beside.place : beside.place + read], before)
 
 
 def test_what_is_drawn_at_random_weighs_nothing(

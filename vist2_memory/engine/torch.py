@@ -236,7 +236,7 @@ class TorchDecoder(Decoder):
             self._run(self._waiting)
             self._entry.items.extend(self._waiting)
             self._waiting = []
-        self._choose.weigh(self._logits, self._branches, room)
+        self._weigh(room)
         token = self._choose.next(self._logits, room)
         self._waiting.append(token)
         if self._told is None:
@@ -244,9 +244,17 @@ class TorchDecoder(Decoder):
         tokenizer = self._engine.processor.tokenizer
         return Decoded(token, logprob_of(self._logits, token, self._told, tokenizer))
 
+    def _weigh(self, room: int) -> None:
+        length = len(self._cache)
+        try:
+            self._choose.weigh(self._logits, self._branches, room)
+        finally:
+            self._cache.crop(length)
+
     def _branches(self) -> Branches:
-        """What is read ahead lies behind the cache, so that branches grow on a copy."""
-        return Tree(self._cache.fork(), self._encoder.embed)
+        """Behind the cache; on a copy of it where something lies there that was read ahead."""
+        in_use = self._ahead is not None and self._ahead.beside.read
+        return Tree(self._cache.fork() if in_use else self._cache, self._encoder.embed)
 
     @torch.inference_mode()
     def _run(self, tokens: Sequence[int]) -> None:

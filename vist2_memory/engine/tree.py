@@ -16,7 +16,7 @@ from vist2_memory.engine.weighing import ROOT
 
 
 class Tree:
-    """Grows behind ``cache``, which is its own: a fork, or a copy; see :class:`Branches`."""
+    """Grows behind ``cache``, which may be cropped to what it had; see :class:`Branches`."""
 
     def __init__(self, cache: KVCache, embed: Callable[[Sequence[int]], Tensor]) -> None:
         """``embed``: the embeddings of token ids, shape (tokens, hidden size)."""
