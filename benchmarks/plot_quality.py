@@ -79,17 +79,27 @@ def draw(series: Series, picture: Path, title: str, x: str, y: str, *, log: bool
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(8, 4.5))
+    figure, axis = plt.subplots(figsize=(10, 4.5))
+    histories = list(dict.fromkeys(_parts(name)[0] for name in sorted(series)))
+    lines = list(dict.fromkeys(_parts(name)[1] for name in sorted(series)))
     for name, points in sorted(series.items()):
         points = sorted(points)
+        history, line = _parts(name)
         ys = [point.y for point in points]
         below = [max(0.0, point.y - point.low) for point in points]
         above = [max(0.0, point.high - point.y) for point in points]
         axis.errorbar(
-            [point.x for point in points], ys, [below, above], label=name, marker="o", capsize=3
+            [point.x for point in points],
+            ys,
+            [below, above],
+            label=name,
+            capsize=3,
+            color=f"C{lines.index(line)}",
+            marker="osD^v"[histories.index(history) % 5],
+            linestyle=("-", "--", ":", "-.")[histories.index(history) % 4],
         )
     if series:
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     else:
         axis.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center")
     if log and series:
@@ -103,6 +113,12 @@ def draw(series: Series, picture: Path, title: str, x: str, y: str, *, log: bool
     figure.tight_layout()
     figure.savefig(picture, dpi=110)
     plt.close(figure)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """What is drawn alike in the name of a series: of one history or model, and of one form."""
+    history, _, line = name.rpartition(": " if ": " in name else ", ")
+    return history, line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
