@@ -24,6 +24,8 @@ def test_what_cannot_be_trained_in_shards_is_refused_before_it_begins(tmp_path: 
         check(RECIPES["smoke"])
     with pytest.raises(InvalidInputError, match="stage b merges the adapters"):
         check([stage("a", trainable="adapters"), stage("b")])
+    with pytest.raises(InvalidInputError, match=r"stage a has find_weight=0\.3"):
+        check([stage("a", find_weight=0.3)])
     with pytest.raises(InvalidInputError, match="this run has one"):
         small_trainer(tmp_path, execution=Execution(cpu=True, shard=True))
     with pytest.raises(InvalidInputError, match="take shard or compile"):

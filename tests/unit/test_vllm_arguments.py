@@ -11,6 +11,7 @@ import pytest
 from vist2_memory import InvalidInputError, VisualMemory
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.vllm.arguments import EMBEDDINGS, engine_arguments, server_options
+from vist2_memory.engine.vllm.opening import device_for
 
 
 def arguments(options: EngineOptions, on_cpu: bool = True) -> dict[str, Any]:
@@ -91,6 +92,13 @@ def test_what_cannot_be_had_is_refused(options: EngineOptions, said: str) -> Non
 def test_what_only_a_server_can_be_told_is_refused(options: EngineOptions, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         server_options(options)
+
+
+@pytest.mark.parametrize("where", ["vllm", "vllm+http://127.0.0.1:1"])
+def test_several_places_are_not_weighed_by_vllm(where: str) -> None:
+    with pytest.raises(InvalidInputError, match="places=4 is not offered with vLLM"):
+        device_for(where, EngineOptions(places=4))
+    assert device_for("vllm+http://127.0.0.1:1", EngineOptions(places=1, device="cpu"))
 
 
 def test_a_servers_options() -> None:

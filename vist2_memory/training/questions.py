@@ -42,7 +42,7 @@ def ask(
 ) -> Sample:
     """``conversation`` as memory and tail, and its questions in blocks of several.
 
-    ``tail_chunks``: how many full chunks are in the tail, if as many as one stay in memory.
+    ``tail_chunks``: how many full chunks are in the tail at the most; one stays in memory.
     """
     tokenizer, chunker = materials.tokenizer, materials.chunker
     transcript = write_turns(conversation.messages)

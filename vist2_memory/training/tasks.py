@@ -133,7 +133,7 @@ def recall(
     """Answer questions about a synthetic conversation that lies in memory.
 
     ``plain``: the share of facts told in their standard wording. ``as_text``:
-    all but the oldest chunk is text still.
+    whether the newest chunks, up to ``MOST_TAIL``, are text still.
     """
     characters = max(300, int(chunks * materials.chunker.chunk_tokens * 3.2))
     conversation = generate(
@@ -144,7 +144,12 @@ def recall(
         filler=materials.filler,
         plain=plain,
     )
-    return ask(materials, rng, conversation, MOST_TAIL if as_text else rng.choice((0, 1)))
+    return ask(materials, rng, conversation, _tail_chunks(rng, as_text))
+
+
+def _tail_chunks(rng: random.Random, as_text: bool) -> int:
+    """How many full chunks of a conversation are text still."""
+    return MOST_TAIL if as_text else rng.choice((0, 1))
 
 
 def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sample:
@@ -153,7 +158,7 @@ def recall_plain(materials: Materials, rng: random.Random, chunks: int) -> Sampl
 
 
 def recall_text(materials: Materials, rng: random.Random, chunks: int) -> Sample:
-    """Answer questions about a conversation of which all but the oldest chunk is text still.
+    """Answer questions about a conversation whose newest chunks are text still: mostly all but one.
 
     What is asked, and where it stands, is learned sooner where nothing has to be read.
     """
@@ -177,7 +182,7 @@ def recall_dialogues(
     for _ in range(100):
         conversation = converse(rng, materials.talks, characters)
         if conversation.questions:
-            return ask(materials, rng, conversation, MOST_TAIL if as_text else rng.choice((0, 1)))
+            return ask(materials, rng, conversation, _tail_chunks(rng, as_text))
     raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
