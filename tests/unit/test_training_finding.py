@@ -14,7 +14,8 @@ from tests.support.checkpoints import small_model
 from tests.support.tokenizers import small_tokenizer
 from tests.support.trainers import small_materials, small_trainer
 from vist2_memory.model.masks import additive
-from vist2_memory.training.batches import Block, Form, Sample, Sought, collate
+from vist2_memory.model.tokenizer import Vist2Tokenizer
+from vist2_memory.training.batches import Block, Form, Place, Sample, Sought, collate
 from vist2_memory.training.finding import attention_on_sought
 from vist2_memory.training.forms import MEMORIES
 from vist2_memory.training.materials import write_turns
@@ -34,6 +35,12 @@ def batch_of(student: Student, sample: Sample) -> Any:
     return collate([sample], student.form(student.renderer), config.visual_token_id, 9)
 
 
+def seek(ids: range, memory: tuple[int, int], own: tuple[int, int] = (0, 0)) -> Sought:
+    """All that is said is also what is said next."""
+    place = Place(memory, own)
+    return Sought(ids, place, [place] * len(ids), [1.0] * len(ids))
+
+
 def shown(form: Form, texts: tuple[str, ...], found: tuple[int, int]) -> list[tuple[int, int]]:
     """Each of the vectors ``found``, as the chunk it is of and its place in that."""
     places = [(i, j) for i, text in enumerate(texts) for j in range(form.length(text))]
@@ -51,11 +58,11 @@ def test_what_is_sought_is_found_in_every_form(student: Student, seed: int) -> N
     form, rng = student.form(student.renderer), random.Random(seed)
     start, end = sorted(rng.sample(range(sum(map(len, TEXTS)) + 1), 2))
     pinned, ids = TOKENIZER.encode("Be kind."), TOKENIZER.encode("Who is Miso?")
-    sought = Sought(range(1, 3), (start, end), (0, 0))
+    sought = seek(range(1, 3), (start, end))
     block = Block(3, ids, [1.0] * len(ids), [sought])
     batch = batch_of(student, Sample(TEXTS, [block], pinned))
-    first, last = (batch.sought[0, :2] - len(pinned)).tolist()
-    assert batch.sought.shape == (2, 4)
+    first, last = (batch.sought[0, 0, :2] - len(pinned)).tolist()
+    assert batch.sought.shape == (2, 2, 4)
     begun = batch.input_ids.shape[1] - len(ids)
     assert batch.seekers.tolist() == [begun + 1, begun + 2]
     vectors = shown(form, TEXTS, (first, last))
@@ -71,10 +78,10 @@ def test_what_is_sought_is_found_in_every_form(student: Student, seed: int) -> N
 def test_of_what_stands_in_memory_and_in_the_tail_both_are_sought() -> None:
     student = Student(small_model(), TOKENIZER)
     ids = TOKENIZER.encode(" twins. Who has?")
-    sought = Sought(range(6, 8), (len("".join(TEXTS)) - 7, len("".join(TEXTS))), (0, 3))
+    sought = seek(range(6, 8), (len("".join(TEXTS)) - 7, len("".join(TEXTS))), (0, 3))
     batch = batch_of(student, Sample(TEXTS, [Block(3, ids, [1.0] * len(ids), [sought])]))
     begun = batch.input_ids.shape[1] - len(ids)
-    first, end, *own = batch.sought[0].tolist()
+    first, end, *own = batch.sought[0, 0].tolist()
     assert end == begun
     assert own == [begun, begun + 3]
     assert begun - 2 <= first < begun
@@ -84,8 +91,8 @@ def test_the_loss_is_that_of_the_models_own_attention() -> None:
     student = Student(small_model(), TOKENIZER)
     ids = TOKENIZER.encode("Where does she live? In Bergen")
     blocks = [
-        Block(3, ids, [1.0] * len(ids), [Sought(range(4, 9), (26, 50), (1, 3))]),
-        Block(2, ids[:6], [1.0] * 6, [Sought(range(3, 5), (4, 30), (0, 0))]),
+        Block(3, ids, [1.0] * len(ids), [seek(range(4, 9), (26, 50), (1, 3))]),
+        Block(2, ids[:6], [1.0] * 6, [seek(range(3, 5), (4, 30))]),
     ]
     batch = batch_of(student, Sample(TEXTS, blocks, ids[:3]))
     language_model: Any = student.model.language_model.model
@@ -101,14 +108,24 @@ def test_the_loss_is_that_of_the_models_own_attention() -> None:
         )
         for layer, attention in enumerate(out.attentions):
             on = attention_on_sought(
-                language_model, out.hidden_states[layer], batch, batch.allowed, layer
+                language_model,
+                out.hidden_states[layer],
+                batch,
+                batch.allowed,
+                layer,
+                batch.sought[:, 0],
             )
             for place, (first, end, own_first, own_end), told in zip(
-                batch.seekers, batch.sought.tolist(), on, strict=True
+                batch.seekers, batch.sought[:, 0].tolist(), on, strict=True
             ):
                 row = attention[0, :, place]  # (heads, keys)
                 wanted = row[:, first:end].sum(1) + row[:, own_first:own_end].sum(1)
                 torch.testing.assert_close(told.exp(), wanted)
+
+
+def words(tokenizer: Vist2Tokenizer, memory: str, block: Block, place: Place) -> str:
+    """What stands at ``place``."""
+    return memory[slice(*place.memory)] + tokenizer.decode(block.ids[slice(*place.own)])
 
 
 def test_answers_seek_the_words_that_they_quote() -> None:
@@ -118,12 +135,18 @@ def test_answers_seek_the_words_that_they_quote() -> None:
         memory = "".join(sample.chunks)
         for block in sample.blocks:
             for sought in block.sought:
-                said = given.tokenizer.decode([block.ids[i + 1] for i in sought.ids])
-                quote = said[said.index('"') + 1 :]
-                start, end = sought.memory
-                place = memory[start:end]
-                place += given.tokenizer.decode(block.ids[slice(*sought.own)])
-                assert quote.lower().strip() in place.lower()
+                said = [given.tokenizer.decode([block.ids[i + 1]]) for i in sought.ids]
+                quote = "".join(said).partition('"')[2]
+                whole = words(given.tokenizer, memory, block, sought.whole)
+                assert quote.lower().strip() in whole.lower()
+                opened = False
+                for token, place in zip(said, sought.following, strict=True):
+                    found = words(given.tokenizer, memory, block, place).lower()
+                    if opened:
+                        assert token.lower().strip() in found
+                    opened |= '"' in token
+                    assert quote.lower().startswith(found) or opened
+                assert sought.weights == [block.weights[i + 1] for i in sought.ids]
     assert any(block.sought for block in sample.blocks)
 
 
@@ -155,18 +178,49 @@ def test_a_quote_is_open_where_the_memory_goes_on_in_several_ways() -> None:
 def test_looking_there_is_learned() -> None:
     student = Student(small_model(), TOKENIZER)
     ids = TOKENIZER.encode("Where does she live? In Bergen")
-    block = Block(3, ids, [1.0] * len(ids), [Sought(range(4, 9), (26, 50), (0, 0))])
+    block = Block(3, ids, [1.0] * len(ids), [seek(range(4, 9), (26, 50))])
     batch = batch_of(student, Sample(TEXTS, [block]))
     optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
     losses = []
-    for _ in range(20):
+    for _ in range(40):
         out = student(batch, find=True)
         optimizer.zero_grad()
         out["find"].backward()
         optimizer.step()
         losses.append(out["find"].item())
     assert losses[-1] < 0.5 * losses[0]
-    assert out["found"] == 5
+    assert out["found"] == out["found_next"] == 5
+
+
+def test_each_looks_for_what_comes_next() -> None:
+    """One layer is to find all words, the next one of them after another: both can be learned."""
+    student = Student(small_model(), TOKENIZER)
+    ids = TOKENIZER.encode("Where does she live? In Bergen")
+    whole = Place((0, len("".join(TEXTS))), (0, 0))
+    following = [Place((0, 1), (0, 0)), Place((60, 61), (0, 0))]
+    block = Block(3, ids, [1.0] * len(ids), [Sought(range(4, 6), whole, following, [3.0, 1.0])])
+    batch = batch_of(student, Sample(TEXTS, [block]))
+    optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
+    for _ in range(60):
+        out = student(batch, find=True)
+        optimizer.zero_grad()
+        out["find"].backward()
+        optimizer.step()
+    assert out["found_next"] == 2
+
+
+def test_what_counts_more_weighs_more_in_the_loss() -> None:
+    student = Student(small_model(), TOKENIZER).eval()
+    ids = TOKENIZER.encode("Where does she live? In Bergen")
+    place = Place((26, 50), (0, 0))
+    losses = []
+    for weights in ([1.0, 0.0], [0.0, 1.0], [3.0, 2.0]):
+        sought = Sought(range(4, 6), place, [place] * 2, weights)
+        batch = batch_of(student, Sample(TEXTS, [Block(3, ids, [1.0] * len(ids), [sought])]))
+        with torch.no_grad():
+            losses.append(student(batch, find=True)["find"].item())
+    first, second, both = losses
+    assert both == pytest.approx(3 * first + 2 * second, rel=1e-5)
 
 
 def test_a_stage_gives_it_weight(tmp_path: Path) -> None:

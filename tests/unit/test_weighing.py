@@ -42,6 +42,7 @@ class Liking:
             generator = torch.Generator().manual_seed(seed)
             self._others = torch.randn(len(VOCABULARY), generator=generator)
         self.reads: list[list[list[int]]] = []
+        self.read_after: list[list[bytes]] = []
         self._ways: list[list[int]] = []
 
     def after(self, ids: Sequence[int]) -> Tensor:
@@ -58,10 +59,16 @@ class Liking:
     def first(self) -> Tensor:
         return self.after(())
 
+    def look(self, token: int) -> Tensor | None:
+        return None
+
     def grow(self, ways: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Tensor]]:
-        grown = []
+        grown: list[tuple[int, Tensor]] = []
+        begun: list[bytes] = []
+        self.read_after.append(begun)
         for node, ids in ways:
             before = [] if node == ROOT else self._ways[node]
+            begun.append(VOCABULARY.bytes_of([*before, ids[0]]))
             self._ways.append([*before, *ids])
             told = [self.after([*before, *ids[: i + 1]]) for i in range(len(ids))]
             grown.append((len(self._ways) - 1, torch.stack(told)))
@@ -136,6 +143,14 @@ def test_no_more_ways_are_read_at_once_than_places_and_what_must_follow_is_read_
     assert decided(course).endswith(CLOSES)
     assert max(map(len, branches.reads)) == 3
     assert any(len(ids) > 1 for ways in branches.reads for ids in ways)
+
+
+def test_a_text_is_followed_once_however_it_is_spelled() -> None:
+    """The ways are of different words, not of the same ones cut into other tokens."""
+    branches, course = Liking(seed=3), opened(4)
+    course.weigh(branches.first, lambda: branches, 99)
+    for ways in branches.read_after:
+        assert len(set(ways)) == len(ways)
 
 
 def test_a_quote_that_does_not_fit_is_not_decided() -> None:

@@ -24,6 +24,7 @@ class RowDecoder(Decoder):
         self._told = prompt.params.logprobs
         self._base = prompt.base
         self._waiting: list[int] = []  # tokens that are decided but not run yet
+        self._folded = False  # what may be quoted no longer stands where it did
         self._row = rows.enter()
         with torch.inference_mode():
             memory = torch.cat([encoder.embed(prompt.pinned), encoder.join(prompt.visual)])
@@ -45,7 +46,8 @@ class RowDecoder(Decoder):
         return Decoded(token, logprob_of(self._row.logits, token, self._told, tokenizer))
 
     def _branches(self) -> Branches:
-        return Tree(self._rows.copy(self._row), self._encoder.embed)
+        finder = None if self._folded else self._encoder.finder
+        return Tree(self._rows.copy(self._row), self._encoder.embed, finder)
 
     @torch.inference_mode()
     def fold(self, visual: VisualTokens, kept: Sequence[int]) -> None:
@@ -53,7 +55,7 @@ class RowDecoder(Decoder):
         self._row.crop(self._base)
         self._row.read(self._encoder.join([visual]), tuple(kept))
         self._base += len(visual)
-        self._waiting = []
+        self._waiting, self._folded = [], True
 
     @property
     def may_end(self) -> bool:

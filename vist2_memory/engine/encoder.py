@@ -34,6 +34,7 @@ class Encoder:
     ) -> None:
         self.model, self.processor = model, processor
         self.fingerprint, self.tensors = fingerprint, tensors
+        self.finder = model.config.finding
         self._cost = lru_cache(maxsize=65_536)(self._cost_of)
 
     @torch.inference_mode()
@@ -57,6 +58,13 @@ class Encoder:
     def cost(self, chunk: Chunk) -> int:
         """Visual tokens that ``chunk`` takes; drawn or written, whatever is less."""
         return self._cost(chunk.text)
+
+    def spans(self, chunk: Chunk) -> Sequence[tuple[int, int]]:
+        """The characters of ``chunk``, from and to, that each of its visual tokens stands for."""
+        renderer = self.processor.renderer
+        if self.cost(chunk) < renderer.visual_tokens(chunk.text):
+            return self.processor.tokenizer.spans(chunk.text)
+        return renderer.spans(chunk.text)
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """Embeddings of ``ids``, shape (tokens, hidden size)."""

@@ -16,8 +16,10 @@ from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from vist2_memory.engine.attention import causal_mask, spread
+from vist2_memory.engine.layers import attention_of
 from vist2_memory.engine.steps import PlainSteps, Steps, Tokens
 from vist2_memory.errors import ModelError
+from vist2_memory.model.finder import Finder
 
 BLOCK = 128
 """Tokens by which buffers grow at least."""
@@ -110,6 +112,19 @@ def _with_room(held: Tensor, length: int, tokens: int) -> Tensor:
     moved = held.new_zeros((*held.shape[:2], room, *held.shape[3:]))  # what is masked is finite
     moved[:, :, :length] = held[:, :, :length]
     return moved
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The first tokens of a layer, for one that is read behind them and not kept."""
+
+    layer: KVLayer
+    tokens: int
+
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Held.update`."""
+        keys, values = self.layer.read(self.tokens, key_states.dtype)
+        return torch.cat([keys, key_states], 2), torch.cat([values, value_states], 2)
 
 
 @dataclass(slots=True)
@@ -255,6 +270,17 @@ class KVCache:
         for layer in self._layers:
             layer.length = start + count
         return logits
+
+    @torch.inference_mode()
+    def look(self, embed: Tensor, finder: Finder) -> Tensor:
+        """What the last token attends to: of all that are cached, shape (tokens,), float32.
+
+        ``embed`` is that of the last token, shape (hidden size,), which is run again; nothing here
+        changes.
+        """
+        before = len(self) - 1
+        held = [_Before(layer, before) for layer in self._layers]
+        return attention_of(self._model, finder, embed, before, held)
 
     @torch.inference_mode()
     def begin(self, held: Sequence[tuple[Tensor, Tensor]]) -> None:

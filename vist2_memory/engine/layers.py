@@ -7,7 +7,7 @@ small, and can be compiled as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.functional import rms_norm
 from transformers import Qwen3ForCausalLM
 
 from vist2_memory.engine.attention import attend
+from vist2_memory.model.finder import Finder
 
 
 class Held(Protocol):
@@ -42,25 +43,55 @@ def run_layers(
     angles = cos[:, None], sin[:, None]  # [batch, 1, tokens, head size]
     hidden = embeds
     for layer, kept in zip(stack.layers, held, strict=True):
-        hidden = hidden + _attention(layer, hidden, angles, mask, kept)
-        hidden = hidden + layer.mlp(_normed(hidden, layer.post_attention_layernorm))
+        hidden = _through(layer, hidden, angles, mask, kept)
     return _normed(hidden, stack.norm)
 
 
-def _attention(
+def attention_of(
+    model: Qwen3ForCausalLM, finder: Finder, embed: Tensor, place: int, held: Sequence[Held]
+) -> Tensor:
+    """How much one token attends to each that it sees, by the mean of the heads ``finder``.
+
+    ``embed``: shape (hidden size,); ``place``: its position. ``held``: of all layers up to that of
+    the heads at least. Returns shape (keys,), float32, 1 in sum.
+    """
+    stack: Any = model.model
+    hidden = embed[None, None]
+    cos, sin = stack.rotary_emb(hidden, torch.tensor([[place]], device=embed.device))
+    angles = cos[:, None], sin[:, None]
+    for layer, kept in zip(stack.layers[: finder.layer], held[: finder.layer], strict=True):
+        hidden = _through(layer, hidden, angles, None, kept)
+    queries, keys, _ = _projected(stack.layers[finder.layer], hidden, angles, held[finder.layer])
+    group = queries.shape[1] // keys.shape[1]
+    asked = queries[0, finder.heads, 0].float()  # [heads, head size]
+    shared = keys[0, finder.first // group].float()  # [keys, head size]
+    scores = asked @ shared.T * stack.layers[finder.layer].self_attn.scaling
+    return scores.softmax(-1).mean(0)
+
+
+def _through(
     layer: Any, hidden: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None, held: Held
 ) -> Tensor:
+    own = layer.self_attn
+    queries, keys, values = _projected(layer, hidden, angles, held)
+    out = attend(queries, keys, values, mask, own.scaling)
+    hidden = hidden + own.o_proj(out.transpose(1, 2).reshape(*hidden.shape[:2], -1))
+    after: Tensor = hidden + layer.mlp(_normed(hidden, layer.post_attention_layernorm))
+    return after
+
+
+def _projected(
+    layer: Any, hidden: Tensor, angles: tuple[Tensor, Tensor], held: Held
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of ``hidden``, and all keys and values, each (batch, heads, tokens, head size)."""
     own = layer.self_attn
     normed = _normed(hidden, layer.input_layernorm)
     shape = (*hidden.shape[:2], -1, own.head_dim)
     queries = _normed(own.q_proj(normed).view(shape), own.q_norm).transpose(1, 2)
     new = _normed(own.k_proj(normed).view(shape), own.k_norm).transpose(1, 2)
-    values = own.v_proj(normed).view(shape).transpose(1, 2)  # [batch, heads, tokens, head size]
-    queries, new = _turned(queries, angles), _turned(new, angles)
-    keys, values = held.update(new, values)
-    out = attend(queries, keys, values, mask, own.scaling)
-    found: Tensor = own.o_proj(out.transpose(1, 2).reshape(*hidden.shape[:2], -1))
-    return found
+    values = own.v_proj(normed).view(shape).transpose(1, 2)
+    keys, values = held.update(_turned(new, angles), values)
+    return _turned(queries, angles), keys, values
 
 
 def _normed(hidden: Tensor, norm: Any) -> Tensor:

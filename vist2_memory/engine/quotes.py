@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,10 @@ from llguidance import LLMatcher
 from torch import Tensor
 
 from vist2_memory.engine.closing import allowed
+from vist2_memory.engine.looking import Seen, Span
 from vist2_memory.engine.steering import Course, Pick
 from vist2_memory.engine.tokens import Vocabulary
-from vist2_memory.engine.weighing import Begin, weigh
+from vist2_memory.engine.weighing import Begin, Branches, Evidence, weigh
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
 
@@ -57,6 +58,8 @@ class Quotable:
     tail: str
     question: str = ""
     """The last message of the user, which is no answer to itself."""
+    asked_at: int = 0
+    """Where it stood in the recent text."""
 
     @classmethod
     def of(cls, context: Context) -> Quotable | None:
@@ -66,18 +69,41 @@ class Quotable:
         tail, begins = context.tail, max(0, context.tail.rfind(MARKS["user"]))
         next_mark = _MESSAGE.search(tail, begins + 1)
         ends = next_mark.start() if next_mark else len(tail)
-        return cls(context.sources, tail[:begins] + tail[ends:], tail[begins:ends])
+        return cls(context.sources, tail[:begins] + tail[ends:], tail[begins:ends], begins)
 
     @property
     def text(self) -> str:
         """All of it; where a text does not go on with the next chunk, a mark stands between."""
-        parts: list[str] = []
+        return "".join([*(mark + chunk.text for mark, chunk in self._marked), self.tail])
+
+    @property
+    def _marked(self) -> Iterator[tuple[str, Chunk]]:
+        """Each chunk, and the mark before it if one stands there."""
         end = None
         for chunk in self.sources:
-            parts += [END] if end is not None and chunk.start != end else []
-            parts.append(chunk.text)
+            yield END if end is not None and chunk.start != end else "", chunk
             end = chunk.start + len(chunk.text)
-        return "".join([*parts, self.tail])
+
+    def spans(
+        self, of_chunk: Callable[[Chunk], Sequence[Span]], of_text: Callable[[str], Sequence[Span]]
+    ) -> list[Span]:
+        """The characters of :attr:`text`, from and to, of all that a model reads of it, in order.
+
+        Empty for what it reads of the question. ``of_chunk`` and ``of_text`` say the same of the
+        visual tokens of a chunk and of the tokens of the recent text.
+        """
+        spans: list[Span] = []
+        begins = 0
+        for mark, chunk in self._marked:
+            begins += len(mark)
+            spans += [(begins + first, begins + end) for first, end in of_chunk(chunk)]
+            begins += len(chunk.text)
+        asked, after = self.asked_at, self.asked_at + len(self.question)
+        recent = self.tail[:asked] + self.question + self.tail[asked:]
+        for span in of_text(recent):
+            first, end = (at - max(0, min(at, after) - asked) for at in span)
+            spans.append((begins + first, begins + end))
+        return spans
 
 
 class Quoting:
@@ -91,21 +117,25 @@ class Quoting:
         within: Course | None = None,
         ahead: bool = True,
         places: int = 1,
+        spans: Callable[[], Sequence[Span]] | None = None,
     ) -> None:
         """``quotes``: how a quote opens and closes, in pairs. ``within``: what else holds the
         answer; where the two leave nothing, the quote gives way. ``ahead``: whether words that
         stand in one place only decide what follows, without asking the model. ``places``: how many
         are weighed before one is quoted, where nothing else holds the answer; 1: the likeliest
-        word decides, each time.
+        word decides, each time. ``spans``: the characters of the text of ``quotable`` that each
+        token which the model reads stands for, so that where it looks can be weighed too.
         """
         self._vocabulary, self._quotable, self._within = vocabulary, quotable, within
-        self._ahead, self._places = ahead, places
+        self._ahead, self._places, self._spans = ahead, places, spans
         self._opened = False  # just now
+        self._last = 0  # token
         self._quotes = [(opens.encode(), closes) for opens, closes in quotes]
         self._longest = max((len(opens) for opens, _ in self._quotes), default=0)
         self._special = sorted(vocabulary.special)
         self._said = b""
         self._quote: LLMatcher | None = None
+        self._closes = ""
         self._decided: deque[int] = deque()
 
     @property
@@ -141,8 +171,22 @@ class Quoting:
         opened, self._opened = self._opened, False
         if not opened or self._quote is None or self._decided or self._within or self._places < 2:
             return
-        found = weigh(self._quote, self._vocabulary, logits, begin(), self._places, room)
+        branches = begin()
+        evidence = self._evidence(branches)
+        found = weigh(self._quote, self._vocabulary, logits, branches, self._places, room, evidence)
         self._decided.extend(found)
+
+    def _evidence(self, branches: Branches) -> Evidence | None:
+        """What speaks for a quote: that the model looks where it stands."""
+        looked = None if self._spans is None else branches.look(self._last)
+        if looked is None or self._spans is None:
+            return None
+        text, vocabulary = self._quotable.text, self._vocabulary
+        seen = Seen(text, self._spans(), looked.tolist())
+        closes = len(self._closes.encode())
+        return lambda ids: seen.evidence(
+            vocabulary.bytes_of(ids)[:-closes].decode(errors="replace")
+        )
 
     def _pick(self, pick: Pick, flags: npt.NDArray[np.bool_]) -> int:
         if self._quote is None:
@@ -156,6 +200,7 @@ class Quoting:
 
     def _take(self, token: int) -> None:
         """Follow the answer by a token."""
+        self._last = token
         if self._quote is not None:
             goes_on = self._quote.consume_token(token) and not self._quote.is_stopped()
             self._quote = self._quote if goes_on else None
@@ -169,7 +214,7 @@ class Quoting:
                 self._open(closes)
 
     def _open(self, closes: str) -> None:
-        text = self._quotable.text
+        text, self._closes = self._quotable.text, closes
         if 0 < len(text) <= MOST_CHARACTERS:
             grammar = quote_grammar(text, self._quotable.question, closes)
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)

@@ -225,6 +225,7 @@ class TorchDecoder(Decoder):
         self._logits = self._cache.append(rest)
         self._most = prompt.fold_at  # tokens of recent text
         self._ahead: _Ahead | None = None
+        self._folded = False  # what may be quoted no longer stands where it did
         if prompt.lead:
             self._cache.reserve(self._base + 2 * self._most)
         entry.items[:] = items_of(prompt)
@@ -254,7 +255,8 @@ class TorchDecoder(Decoder):
     def _branches(self) -> Branches:
         """Behind the cache; on a copy of it where something lies there that was read ahead."""
         in_use = self._ahead is not None and self._ahead.beside.read
-        return Tree(self._cache.fork() if in_use else self._cache, self._encoder.embed)
+        cache = self._cache.fork() if in_use else self._cache
+        return Tree(cache, self._encoder.embed, None if self._folded else self._encoder.finder)
 
     @torch.inference_mode()
     def _run(self, tokens: Sequence[int]) -> None:
@@ -294,6 +296,7 @@ class TorchDecoder(Decoder):
         entry.fixed += 1
         self._base += len(visual)
         self._waiting = []
+        self._folded = True
         if ahead is not None:
             self._cache.reserve(self._base + 2 * self._most)
 

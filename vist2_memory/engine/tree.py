@@ -13,16 +13,31 @@ from torch import Tensor
 
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.weighing import ROOT
+from vist2_memory.model.finder import Finder
 
 
 class Tree:
     """Grows behind ``cache``, which may be cropped to what it had; see :class:`Branches`."""
 
-    def __init__(self, cache: KVCache, embed: Callable[[Sequence[int]], Tensor]) -> None:
-        """``embed``: the embeddings of token ids, shape (tokens, hidden size)."""
+    def __init__(
+        self,
+        cache: KVCache,
+        embed: Callable[[Sequence[int]], Tensor],
+        finder: Finder | None = None,
+    ) -> None:
+        """``embed``: the embeddings of token ids, shape (tokens, hidden size). ``finder``: the
+        heads that :meth:`look`, if any do."""
         self._cache, self._embed, self._base = cache, embed, len(cache)
+        self._finder = finder
         self._ways: list[list[int]] = []
         """For each token that was read, those before it on its way, and itself."""
+
+    @torch.inference_mode()
+    def look(self, token: int) -> Tensor | None:
+        """See :meth:`Branches.look`."""
+        if self._finder is None:
+            return None
+        return self._cache.look(self._embed([token])[0], self._finder)
 
     @torch.inference_mode()
     def grow(self, ways: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Tensor]]:

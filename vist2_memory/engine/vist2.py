@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vist2_memory.engine.encoder import Encoder
 from vist2_memory.engine.generation import Decoder, Folding, Prompt, generate
 from vist2_memory.engine.grammar import CallForm
 from vist2_memory.engine.loading import encoder_digest
+from vist2_memory.engine.looking import Span
 from vist2_memory.engine.pictures import sketch_of
 from vist2_memory.engine.quotes import Quotable, Quoting
 from vist2_memory.engine.steering import Course, Grammars
@@ -148,7 +150,14 @@ class Vist2Engine(Engine, Folding):
             return steering
         vocabulary = self._grammars.vocabulary
         places = 1 if params.temperature else places
-        return Quoting(vocabulary, self._quotes, prompt.quotable, steering, ahead, places)
+        spans = partial(self._spans, prompt) if self.encoder.finder else None
+        return Quoting(vocabulary, self._quotes, prompt.quotable, steering, ahead, places, spans)
+
+    def _spans(self, prompt: Prompt) -> list[Span]:
+        """The characters of what ``prompt`` may quote that each token of it stands for."""
+        assert prompt.quotable is not None
+        pinned = [(0, 0)] * len(prompt.pinned)
+        return pinned + prompt.quotable.spans(self.encoder.spans, self.processor.tokenizer.spans)
 
     def _never_said(self, params: GenerationParams) -> frozenset[int]:
         """Ids that no answer has; a call is opened only where tools are offered."""

@@ -10,7 +10,7 @@ next; what reads them is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -29,6 +29,12 @@ ROOT = -1
 class Branches(Protocol):
     """Reads tokens that go on in several ways from what was read before."""
 
+    def look(self, token: int) -> Tensor | None:
+        """How much ``token``, the last that was read, attends to each that was: shape (tokens,).
+
+        None where no heads of the model were trained to look at what is quoted. Before any growth.
+        """
+
     def grow(self, ways: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Tensor]]:
         """Read the tokens of each of ``ways`` behind its node, ``ROOT`` or one that was given.
 
@@ -37,6 +43,8 @@ class Branches(Protocol):
         """
 
 
+Evidence = Callable[[Sequence[int]], float]
+"""What speaks for a whole quote beside its words: 0, or less the less there is."""
 Begin = Callable[[], Branches]
 """Makes branches of what has been read."""
 
@@ -52,6 +60,13 @@ class _Way:
     score: float = 0.0
     """The logarithm of how likely ``ids`` are."""
     node: int = ROOT
+    evidence: float = 0.0
+    """What is added for a whole one."""
+
+    @property
+    def worth(self) -> float:
+        """How good it is; of one that is not whole, how good it can be at the most."""
+        return self.score + self.evidence
 
 
 def weigh(
@@ -61,35 +76,43 @@ def weigh(
     branches: Branches,
     places: int,
     room: int,
+    evidence: Evidence | None = None,
 ) -> list[int]:
-    """The tokens of the likeliest quote that was found, of at most ``room``; none if none was.
+    """The tokens of the best quote that was found, of at most ``room``; none if none was.
 
     ``quote``: where a quote has opened, not changed here. ``logits``: of its first token, shape
-    (vocabulary,). ``places``: how many ways are followed at once.
+    (vocabulary,). ``places``: how many ways are followed at once. ``evidence`` is added to the
+    score of those that are whole.
     """
     special = torch.tensor(sorted(vocabulary.special))
     ways = [_Way(quote, logits)]
     while _may_be_beaten(_best(ways, room), ways, room):
-        steps = sorted(
-            (step for way in ways for step in _steps(way, vocabulary, special, places)),
-            key=lambda step: -step[0],
-        )[:places]
+        steps = [step for way in ways for step in _steps(way, vocabulary, special, places)]
+        steps = _distinct(steps, vocabulary)[:places]
         ways = [way for _, way, token in steps if token is None]
-        ways += _grown([(score, way, t) for score, way, t in steps if t is not None], branches)
+        grown = _grown([(score, way, t) for score, way, t in steps if t is not None], branches)
+        ways += [_judged(way, evidence) for way in grown]
     best = _best(ways, room)
     return [] if best is None else list(best.ids)
 
 
 def _best(ways: Sequence[_Way], room: int) -> _Way | None:
-    """The likeliest that is whole and fits."""
+    """The best that is whole and fits."""
     whole = [way for way in ways if way.logits is None and len(way.ids) <= room]
-    return max(whole, key=lambda way: way.score, default=None)
+    return max(whole, key=lambda way: way.worth, default=None)
 
 
 def _may_be_beaten(best: _Way | None, ways: Sequence[_Way], room: int) -> bool:
-    """Whether any of ``ways`` may end likelier than ``best``: none becomes likelier as it goes."""
-    least = -torch.inf if best is None else best.score
-    return any(w.logits is not None and w.score > least and len(w.ids) < room for w in ways)
+    """Whether any of ``ways`` may end better than ``best``: none becomes better as it goes."""
+    least = -torch.inf if best is None else best.worth
+    return any(w.logits is not None and w.worth > least and len(w.ids) < room for w in ways)
+
+
+def _judged(way: _Way, evidence: Evidence | None) -> _Way:
+    """``way``, with what speaks for it if it is whole."""
+    if evidence is None or way.logits is not None:
+        return way
+    return replace(way, evidence=evidence(way.ids))
 
 
 def _steps(
@@ -105,6 +128,18 @@ def _steps(
     best = scores.topk(min(most, int(may_come.sum())))
     told = zip(best.values.tolist(), best.indices.tolist(), strict=True)
     return [(way.score + score, way, token) for score, token in told]
+
+
+def _distinct(
+    steps: Sequence[tuple[float, _Way, int | None]], vocabulary: Vocabulary
+) -> list[tuple[float, _Way, int | None]]:
+    """Those of the highest scores first; of several that spell the same text, the first alone."""
+    best: dict[tuple[bytes, bool], tuple[float, _Way, int | None]] = {}
+    for step in sorted(steps, key=lambda step: -step[0]):
+        _, way, token = step
+        ids = way.ids if token is None else (*way.ids, token)
+        best.setdefault((vocabulary.bytes_of(ids), token is None), step)
+    return list(best.values())
 
 
 def _grown(steps: Sequence[tuple[float, _Way, int]], branches: Branches) -> list[_Way]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Qwen3Config, Siglip2VisionConfig
 
+from vist2_memory.model.finder import Finder
 from vist2_memory.sketch.geometry import SketchGeometry
 
 
@@ -39,6 +40,9 @@ class Vist2Config(PreTrainedConfig):
     quotes: list[list[str]] | None = None
     """How a quote opens and closes in the answers that it was trained to give, in pairs; None for a
     model that does not answer by quoting."""
+    finder: dict[str, int] | None = None
+    """The heads that it was trained to look with at what it is about to quote, see ``Finder``: a
+    ``layer``, and the ``first`` of them and the ``end`` behind the last; None for other models."""
     visual_token_id: int = 8
     """The token that stands where a visual token goes."""
 
@@ -88,8 +92,32 @@ class Vist2Config(PreTrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be at least 1")
         if not all(len(pair) == 2 and all(pair) for pair in self.quotes or ()):
             raise ValueError(f"quotes={self.quotes!r} must be pairs: how a quote opens and closes")
+        self._check_finder()
         if self.keep_recent_chunks < 0:
             raise ValueError(f"keep_recent_chunks={self.keep_recent_chunks!r} must be 0 or more")
+
+    def _check_finder(self) -> None:
+        text: Any = self.text_config
+        try:
+            finder = self.finding
+        except TypeError as error:
+            raise ValueError(
+                f"finder={self.finder!r} must say layer, first and end: {error}"
+            ) from error
+        if finder is None:
+            return
+        group = text.num_attention_heads // text.num_key_value_heads
+        if not 0 <= finder.layer < text.num_hidden_layers:
+            raise ValueError(
+                f"finder={self.finder!r}: the language model has {text.num_hidden_layers} layers"
+            )
+        if not 0 <= finder.first < finder.end <= text.num_attention_heads or (
+            finder.first // group != (finder.end - 1) // group
+        ):
+            raise ValueError(
+                f"finder={self.finder!r} must be heads that share keys: of the "
+                f"{text.num_attention_heads} heads, each {group} do"
+            )
 
     def _check_geometries(self) -> None:
         default, *further = self.sketch_geometries
@@ -114,6 +142,11 @@ class Vist2Config(PreTrainedConfig):
     def sketch_geometries(self) -> list[SketchGeometry]:
         """All geometries that the model was trained on, the default first."""
         return [self.sketch_geometry, *(SketchGeometry(**g) for g in self.geometries or ())]
+
+    @property
+    def finding(self) -> Finder | None:
+        """``finder`` as an object."""
+        return None if self.finder is None else Finder(**self.finder)
 
     def get_text_config(self, *args: Any, **kwargs: Any) -> PreTrainedConfig:
         """The language model's part, which decides about generation."""

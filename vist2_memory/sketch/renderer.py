@@ -6,7 +6,9 @@ sketch has the lines that its text needs and no more.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,18 @@ class SketchRenderer:
     def visual_tokens(self, text: str) -> int:
         """Visual tokens that ``text`` costs when drawn."""
         return self.geometry.visual_tokens(self.cells(text))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of ``text``, from and to, that each of its visual tokens shows."""
+        strip = self.geometry.cells_per_strip
+        cells = self.cells(text)
+        ends: Sequence[int] = range(1, len(text) + 1)  # in cells, of each character
+        if cells > len(text):
+            ends = list(accumulate(self.cells(character) for character in text))
+        return [
+            (bisect_right(ends, first), min(len(text), bisect_left(ends, first + strip) + 1))
+            for first in range(0, cells, strip)
+        ]
 
     def fits(self, text: str) -> bool:
         """Whether one sketch can hold ``text``."""

@@ -41,15 +41,27 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where words stand that are said, in the memory and in the block that says them."""
+
+    memory: tuple[int, int]
+    """The characters of the chunks, end to end; empty where none are said."""
+    own: tuple[int, int]
+    """The tokens of the block itself; empty where none are said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sought:
-    """Where the words stand that a part of a block says: what its tokens should look at."""
+    """What tokens of a block should look at, since the block says it again."""
 
     ids: range
-    """The tokens of the block that read them there; the first is the one before the first word."""
-    memory: tuple[int, int]
-    """The characters of the chunks, end to end, that are said; empty where none are."""
-    own: tuple[int, int]
-    """The tokens of the block itself, before ``ids``, that are said; empty where none are."""
+    """The tokens that look; each but the last is followed by the next."""
+    whole: Place
+    """All that is said."""
+    following: Sequence[Place]
+    """For each of ``ids``, where that stands which it is followed by."""
+    weights: Sequence[float]
+    """How much each of ``ids`` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +116,9 @@ class Batch:
     ``input_ids`` (batch, length), and the ``layout`` of the same shape.
     ``queries``: flat indices of the places whose next token is supervised, with ``targets`` and
     ``weights``.
-    ``seekers``: flat indices of the places that look for words, and ``sought`` (seekers, 4): where
-    these stand in their row, from and to in the memory, and from and to in their block.
+    ``seekers``: flat indices of the places that look for words, and how much each counts, as
+    ``seeking``. ``sought`` (seekers, 2, 4): where all that is said stands, and where that which is
+    said next; from and to in the memory, and from and to in the block, as places of the row.
     """
 
     patches: Tensor = _NONE
@@ -121,6 +134,7 @@ class Batch:
     targets: Tensor
     weights: Tensor
     seekers: Tensor
+    seeking: Tensor
     sought: Tensor
     text_tokens: int
     chunks: int
@@ -181,7 +195,8 @@ def collate(
     ids: list[Tensor] = []
     wanted: list[Tensor] = []
     seekers: list[tuple[int, int]] = []  # row and place in it
-    sought: list[tuple[int, int, int, int]] = []
+    seeking: list[float] = []
+    sought: list[list[tuple[int, int, int, int]]] = []
     for sample in samples:
         lengths = [form.length(text) for text in sample.chunks]
         segments = [Segment(PINNED, len(sample.pinned))]
@@ -192,9 +207,14 @@ def collate(
         weights = [0.0] * len(row)
         for block in sample.blocks:
             for one in block.sought:
-                places = _places(sample, lengths, one, len(row), form)
-                seekers += [(len(ids), len(row) + i) for i in one.ids]
-                sought += [places] * len(one.ids)
+                begins = len(row)
+                whole, *following = (
+                    _row_places(sample, lengths, place, begins, form)
+                    for place in (one.whole, *one.following)
+                )
+                seekers += [(len(ids), begins + i) for i in one.ids]
+                seeking += one.weights
+                sought += [[whole, place] for place in following]
             row += block.ids
             weights += [0.0, *block.weights[1:]]  # nothing in a block comes before its first token
         ids.append(torch.tensor(row))
@@ -214,20 +234,21 @@ def collate(
         targets=input_ids.reshape(-1)[targets],
         weights=loss_weights[targets],
         seekers=torch.tensor([row * width + i for row, i in seekers], dtype=torch.long),
-        sought=torch.tensor(sought, dtype=torch.long).reshape(-1, 4),
+        seeking=torch.tensor(seeking),
+        sought=torch.tensor(sought, dtype=torch.long).reshape(-1, 2, 4),
         text_tokens=sum(len(block.ids) for sample in samples for block in sample.blocks),
         chunks=len(chunks),
     )
 
 
-def _places(
-    sample: Sample, lengths: Sequence[int], sought: Sought, begins: int, form: Form
+def _row_places(
+    sample: Sample, lengths: Sequence[int], place: Place, begins: int, form: Form
 ) -> tuple[int, int, int, int]:
-    """Where ``sought`` stands in the row of ``sample``, in which its block begins at ``begins``.
+    """Where ``place`` is in the row of ``sample``, in which its block begins at ``begins``.
 
     ``lengths``: the vectors of each chunk.
     """
-    start, end = sought.memory
+    start, end = place.memory
     reached, vector = 0, len(sample.pinned)
     found: list[int] = []
     for text, length in zip(sample.chunks, lengths, strict=True):
@@ -237,5 +258,5 @@ def _places(
             found += [vector + first, vector + last]
         reached += len(text)
         vector += length
-    own = (begins + sought.own[0], begins + sought.own[1])
+    own = (begins + place.own[0], begins + place.own[1])
     return (found[0], found[-1], *own) if found else (0, 0, *own)

@@ -1,10 +1,10 @@
-"""An auxiliary task: while an answer is given, one layer looks at the words that it is about.
+"""An auxiliary task: while an answer is given, two layers look at the words that it is about.
 
 Next-token loss says little about where to look: most of an answer follows from its first words, and
 those follow from anything that stands beside the right place. Which place is right is known in
-training. So of the attention of a few heads of one layer, at every token of an answer, that on the
-vectors which stand for the quoted words is raised. The loss changes weights alone: nothing is added
-to the model, and a checkpoint is read as any other.
+training. So at every token of an answer the attention of a few heads is raised where the quoted
+words stand: in one layer on all of them, in the next on those that are said next. The loss changes
+weights alone: nothing is added to the model, and a checkpoint is read as any other.
 
 Source of the idea: attention that is supervised by known alignments, as translation had it (Liu et
 al., arXiv 1609.04186); here the alignment is that of an answer with its place in memory.
@@ -12,37 +12,41 @@ al., arXiv 1609.04186); here the alignment is that of an answer with its place i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 
+from vist2_memory.model.finder import Finder
 from vist2_memory.training.batches import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Finders:
-    """The heads that look: the first ``heads`` of ``layer``, counted from 0."""
+def finders_of(config: Any) -> tuple[Finder, Finder]:
+    """Those of a language model with this configuration, a group of heads each.
 
-    layer: int
-    heads: slice
-
-    @classmethod
-    def of(cls, config: Any) -> Finders:
-        """Those of a language model with this configuration: a group of heads, in the middle."""
-        group = config.num_attention_heads // config.num_key_value_heads
-        return cls(config.num_hidden_layers // 2, slice(0, group))
+    The one, in the middle, looks at all that is said; the other, a layer behind it where there is
+    one, at what is said next.
+    """
+    heads, layers = config.num_attention_heads, config.num_hidden_layers
+    group, middle = heads // config.num_key_value_heads, layers // 2
+    behind = min(middle + 1, layers - 1)
+    return Finder(middle, 0, group), Finder(behind, heads - group, heads)
 
 
 def attention_on_sought(
-    language_model: Any, hidden: Tensor, batch: Batch, allowed: Tensor, layer: int
+    language_model: Any,
+    hidden: Tensor,
+    batch: Batch,
+    allowed: Tensor,
+    layer: int,
+    sought: Tensor,
 ) -> Tensor:
     """The logarithm of each head's attention on what is sought, shape (seekers, heads).
 
     ``language_model``: a ``Qwen3Model``; ``hidden``: what enters its ``layer``, (batch, length,
-    hidden size); ``allowed``: see ``masks.attention_allowed``.
+    hidden size); ``allowed``: see ``masks.attention_allowed``; ``sought``: of the seekers of
+    ``batch``, (seekers, 4), as one half of its own.
     """
     block = language_model.layers[layer]
     attention = block.self_attn
@@ -59,7 +63,7 @@ def attention_on_sought(
     groups = keys.shape[2]
     rows = batch.seekers // length
     order = torch.arange(length, device=hidden.device)
-    first, end, own_first, own_end = batch.sought.T[..., None]  # (seekers, 1) each
+    first, end, own_first, own_end = sought.T[..., None]  # (seekers, 1) each
     wanted = ((order >= first) & (order < end)) | ((order >= own_first) & (order < own_end))
     told = []
     for row in rows.unique():

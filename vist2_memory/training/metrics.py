@@ -14,9 +14,10 @@ from torch import Tensor
 
 from vist2_memory.training.batches import Batch
 
-SUMS = ("text", "right", "glyph", "glyphs_right", "find", "found")
+SUMS = ("text", "right", "glyph", "glyphs_right", "find", "found", "found_next")
 """What a student's forward pass returns, in this order."""
-COUNTS = ("loss", *SUMS, "weight", "asked", "cells", "seekers", "text_tokens", "chunks", "tokens")
+COUNTS = ("loss", *SUMS, "weight", "asked", "cells", "seekers", "seeking", "text_tokens", "chunks",
+          "tokens")  # fmt: skip
 
 
 def count(batch: Batch, loss: Tensor, out: Mapping[str, Tensor]) -> Tensor:
@@ -26,6 +27,7 @@ def count(batch: Batch, loss: Tensor, out: Mapping[str, Tensor]) -> Tensor:
         len(batch.targets),
         batch.glyphs.numel(),
         len(batch.seekers),
+        batch.seeking.sum(),
         batch.text_tokens,
         batch.chunks,
         batch.input_ids.numel(),
@@ -62,10 +64,11 @@ def summarize(tasks: Iterable[str], sums: Tensor, world: int) -> dict[str, Any]:
 
 
 def _finding(row: Mapping[str, float]) -> dict[str, float]:
-    """The loss of finding a token, and how often most of the attention is where it should be."""
+    """The mean loss of finding, and how often most of the attention is where it should be."""
     if not row["find"]:  # of no weight, or nothing to find
         return {}
-    return {name: round(row[name] / row["seekers"], 4) for name in ("find", "found")}
+    shares = {name: round(row[name] / row["seekers"], 4) for name in ("found", "found_next")}
+    return {"find": round(row["find"] / row["seeking"], 4), **shares}
 
 
 class MetricsLog:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.text.transcript import MARKS, escape, write
-from vist2_memory.training.batches import Block, Sample, Sought
+from vist2_memory.training.batches import Block, Place, Sample, Sought
 from vist2_memory.training.materials import PINNED_PROMPTS, Materials, begins_at, write_turns
 from vist2_memory.training.synthetic import Conversation, Question
 from vist2_memory.training.synthetic.quoting import CLOSING, OPENINGS
@@ -105,9 +105,19 @@ def _block(
         ids += asked
         answer = escape(question.answer)
         quoted = _quoted(tokenizer, answer) if place is not None else range(0)
+        worth = _worth(past, tokenizer, answer, quoted)
         if place is not None:
-            sought.append(_sought(past, place, range(len(ids) - 1, len(ids) + quoted.stop - 1)))
-        weights += _worth(past, tokenizer, answer, quoted)
+            looking = range(len(ids) - 1, len(ids) + quoted.stop - 1)
+            following = _following(tokenizer, answer, quoted, place)
+            sought.append(
+                Sought(
+                    looking,
+                    _place(past, place),
+                    [_place(past, one) for one in following],
+                    worth[: quoted.stop],
+                )
+            )
+        weights += worth
         ids += tokenizer.encode(answer)
     mark = tokenizer.encode(MARKS["user"])
     return Block(len(past.texts), ids + mark, [*weights, 1.0], sought)
@@ -140,16 +150,32 @@ def _worth(past: _Past, tokenizer: Vist2Tokenizer, answer: str, quoted: range) -
     return worth
 
 
-def _sought(past: _Past, place: tuple[int, int], ids: range) -> Sought:
-    """The words at ``place`` of the transcript, for the tokens ``ids`` of a block."""
-    start, end = place
+def _following(
+    tokenizer: Vist2Tokenizer, answer: str, quoted: range, place: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """The characters of the transcript that each token of ``answer`` says, to the end of its quote.
+
+    ``quoted``: the tokens of the quote, which stands at ``place``; those before are as the first.
+    """
+    opened = answer.index(quote_of(answer) or "")
+    said = []
+    for start, end in tokenizer.spans(answer)[quoted.start : quoted.stop]:
+        space = end - start - len(answer[start:end].lstrip()) if answer[start:end].strip() else 0
+        first, last = (place[0] + at - opened for at in (start + space, end))
+        said.append((max(place[0], first), min(place[1], last)))
+    return [said[0]] * quoted.start + said
+
+
+def _place(past: _Past, characters: tuple[int, int]) -> Place:
+    """Where ``characters`` of the transcript, from and to, are for a block."""
+    start, end = characters
     own = [
         i
         for i, (first, last) in enumerate(past.tail_spans)
         if last > start - past.remembered and first < end - past.remembered
     ]
     memory = (start, min(end, past.remembered)) if start < past.remembered else (0, 0)
-    return Sought(ids, memory, (own[0], own[-1] + 1) if own else (0, 0))
+    return Place(memory, (own[0], own[-1] + 1) if own else (0, 0))
 
 
 def open_at(text: str, pieces: Sequence[str]) -> list[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -124,6 +125,8 @@ def train(
     if devices.main:
         if any(RECALL & set(stage.tasks) for stage in stages):
             model.config.quotes = QUOTES
+        if any(stage.find_weight for stage in stages):
+            model.config.finder = asdict(student.finders[0])
         if student.tokens is None:
             save_checkpoint(student.finish(), tokenizer, out / "model")
         else:

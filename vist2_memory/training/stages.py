@@ -197,6 +197,10 @@ _REMEMBER = {"read": 0.14, "recite": 0.13, "recall": 0.36, "recall_dialogues": 0
              "formats": 0.02}  # fmt: skip
 _SEEK = {"recall": 0.46, "recall_dialogues": 0.25, "recall_text": 0.06,
          "recall_dialogues_text": 0.05, "calls": 0.07, "read": 0.05, "recite": 0.06}  # fmt: skip
+_TRACE = {"recall": 0.44, "recall_dialogues": 0.26, "recall_text": 0.04,
+          "recall_dialogues_text": 0.04, "calls": 0.06, "read": 0.08, "recite": 0.08}  # fmt: skip
+_REACH = {"recall": 0.42, "recall_dialogues": 0.24, "recall_text": 0.03, "topics": 0.06,
+          "recall_dialogues_text": 0.03, "calls": 0.06, "read": 0.08, "recite": 0.08}  # fmt: skip
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
 _TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.3,
@@ -227,6 +231,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
         Stage("hold", _SEEK, 600, (1, 80), 8e-4, decay=1, warmup=1, glyph_weight=0,
               find_weight=0.3, tokens=8192, rates=_SETTLED | {"vision": 0.15}),
+        Stage("trace", _TRACE, 400, (2, 32), 8e-4, decay=0, warmup=20, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates={"vision": 0.3, "rest": 0.3}),
+        Stage("reach", _REACH, 600, (1, 240), 8e-4, decay=1, warmup=1, glyph_weight=0,
+              find_weight=0.3, tokens=8192, rates={"vision": 0.2, "rest": 0.25}),
     ),
     "nano": (
         Stage("glyphs", {"read": 1}, 800, (1, 1), 2e-3, glyph_weight=1.0, tokens=16_384,

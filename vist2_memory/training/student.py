@@ -18,7 +18,7 @@ from vist2_memory.model.tokenizer import Vist2Tokenizer
 from vist2_memory.sketch.renderer import SketchRenderer
 from vist2_memory.training.attention import SEEN_ONLY, tiles_of
 from vist2_memory.training.batches import Batch, Form
-from vist2_memory.training.finding import Finders, attention_on_sought
+from vist2_memory.training.finding import attention_on_sought, finders_of
 from vist2_memory.training.forms import VISUAL, Sketches, make_form
 from vist2_memory.training.spelling import SpelledEmbedding
 
@@ -70,7 +70,7 @@ class Student(nn.Module):
         }
         self.renderer = self.renderers[model.config.sketch_geometry.patches_per_strip]
         self.memory = memory
-        self.finders = Finders.of(text)
+        self.finders = finders_of(text)
         self.tokens = make_form(memory, self.renderer, tokenizer, text.hidden_size)
         if self.tokens is None:
             self.glyphs = len(self.renderer.atlas.pixels)
@@ -91,9 +91,9 @@ class Student(nn.Module):
         """Sums over a batch, with ``table`` as the embeddings of all tokens, or the model's own.
 
         The weighted loss of its ``text`` and how many tokens are ``right``; the loss of its
-        ``glyph`` names and how many ``glyphs_right``; with ``find``, the loss of looking at what
-        answers are about, as ``find``, and how many times most of the attention is there, as
-        ``found``.
+        ``glyph`` names and how many ``glyphs_right``; with ``find``, the weighted loss of looking
+        at what answers are about, as ``find``, and how many times most of the attention is there:
+        on all that is said as ``found``, on what is said next as ``found_next``.
         """
         model = self.model
         vectors, head = self._own_tables() if table is None else (table, table)
@@ -128,12 +128,20 @@ class Student(nn.Module):
     ) -> dict[str, Tensor]:
         """The loss of looking at what is sought; nothing without ``states``, of every layer."""
         if states is None:
-            return dict.fromkeys(("find", "found"), batch.weights.new_zeros(()))
-        finders = self.finders
+            return dict.fromkeys(("find", "found", "found_next"), batch.weights.new_zeros(()))
         model = self.model.language_model.model
-        on = attention_on_sought(model, states[finders.layer], batch, allowed, finders.layer)
-        on = on[:, finders.heads]
-        return {"find": -on.mean(-1).sum(), "found": (on.detach().exp().mean(-1) > 0.5).sum()}
+        whole, following = (
+            attention_on_sought(model, states[finder.layer], batch, allowed, finder.layer, sought)[
+                :, finder.heads
+            ]
+            for finder, sought in zip(self.finders, batch.sought.unbind(1), strict=True)
+        )
+        missed = -(whole + following).mean(-1)
+        return {
+            "find": (missed * batch.seeking).sum(),
+            "found": _mostly(whole).sum(),
+            "found_next": _mostly(following).sum(),
+        }
 
     def _remember(self, batch: Batch, table: Tensor) -> Tensor:
         """The vectors of all chunks of ``batch``, shape (vectors, hidden size)."""
@@ -221,6 +229,11 @@ class Student(nn.Module):
             with torch.no_grad():
                 self._own_tables()[0].copy_(self.spelled())
         return self.model
+
+
+def _mostly(on: Tensor) -> Tensor:
+    """Where heads spend most of their attention on what is sought; ``on``: its logarithm."""
+    return on.detach().exp().mean(-1) > 0.5
 
 
 def part_of(name: str) -> str:

@@ -18,6 +18,7 @@ from vist2_memory.training.materials import Materials
 from vist2_memory.training.questions import ask
 from vist2_memory.training.synthetic import generate
 from vist2_memory.training.synthetic.functions_talk import make_format, make_scene
+from vist2_memory.training.synthetic.topics import discuss
 from vist2_memory.training.synthetic.values import Draw
 
 SNIPPET = (4, 12)
@@ -186,6 +187,13 @@ def recall_dialogues(
     raise InvalidInputError("the dialogues have no slots that can be asked for: give others")
 
 
+def topics(materials: Materials, rng: random.Random, chunks: int) -> Sample:
+    """Answer which topic of a conversation came first, last, or beside another."""
+    characters = int(chunks * materials.chunker.chunk_tokens * 3.2)
+    conversation = discuss(rng, characters=characters, split="train", filler=materials.filler)
+    return ask(materials, rng, conversation, _tail_chunks(rng, False))
+
+
 RECALL_SHARE = 0.08
 """Of the samples of ``calls``, those that ask for what lies in memory, with functions at hand."""
 MOST_CHUNKS = 8
@@ -208,7 +216,14 @@ def formats(materials: Materials, rng: random.Random, chunks: int) -> Sample:
 
 
 RECALL = frozenset(
-    {"recall", "recall_plain", "recall_text", "recall_dialogues", "recall_dialogues_text"}
+    {
+        "recall",
+        "recall_plain",
+        "recall_text",
+        "recall_dialogues",
+        "recall_dialogues_text",
+        "topics",
+    }
 )
 """The tasks that answer by quoting."""
 TASKS: dict[str, Task] = {
@@ -223,4 +238,5 @@ TASKS: dict[str, Task] = {
     "recall_dialogues_text": recall_dialogues_text,
     "recall_plain": recall_plain,
     "recall_text": recall_text,
+    "topics": topics,
 }

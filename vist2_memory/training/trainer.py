@@ -203,14 +203,14 @@ class Trainer:
         rows: list[Tensor] = []
         for task, batches in drawn.items():
             weight = float(sum(batch.weights.sum() for batch in batches))
-            seekers = max(1, sum(len(batch.seekers) for batch in batches))
+            seeking = float(sum(batch.seeking.sum() for batch in batches)) or 1.0
             counts: list[Tensor] = []
             for some in batches:
                 batch = some.to(self.devices.device)
                 with self.devices.autocast():
                     out = self.student(batch, table, find=stage.find_weight > 0)
                 loss = out["text"] * (shares[task] / weight)
-                loss = loss + out["find"] * (shares[task] * stage.find_weight / seekers)
+                loss = loss + out["find"] * (shares[task] * stage.find_weight / seeking)
                 loss = loss + out["glyph"] * (stage.glyph_weight / max(1, cells))
                 counts.append(count(batch, loss, out))
                 loss.backward()
