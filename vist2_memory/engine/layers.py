@@ -66,7 +66,8 @@ def attention_of(
     asked = queries[0, finder.heads, 0].float()  # [heads, head size]
     shared = keys[0, finder.first // group].float()  # [keys, head size]
     scores = asked @ shared.T * stack.layers[finder.layer].self_attn.scaling
-    return scores.softmax(-1).mean(0)
+    found: Tensor = scores.softmax(-1).mean(0)
+    return found
 
 
 def _through(
