@@ -43,6 +43,7 @@ def test_every_stage_runs_for_a_few_steps(tmp_path: Path) -> None:
     assert result.stdout.strip() == str(model)
     rows = [json.loads(line) for line in (model.parent / "metrics.jsonl").read_text().splitlines()]
     assert [*dict.fromkeys(row["stage"] for row in rows)] == [s.name for s in RECIPES["nano"]]
+    assert Vist2Config.from_pretrained(model).finding is not None, "it learned where to look"
     assert ['You said: "', '."'] in Vist2Config.from_pretrained(model).quotes, "it learned to quote"
     counts = {
         len(TorchEngine(model, ratio=ratio, device="cpu").encode([Chunk("a", "a" * 60, 60)])[0])

@@ -211,12 +211,12 @@ def asking(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> tuple[Contex
     chunks = list(engine.chunker.cut(SAID * 3))
     tail = write([("user", "Who sings?"), ("assistant", "")]) + OPENS
     opening = Quoting._take
-    begun: set[int] = set()
+    begun: dict[int, Quoting] = {}  # held, so that none gets the number of another
 
     def take(course: Quoting, token: int) -> None:
         """Any first token of an answer opens a quote."""
         if id(course) not in begun:
-            begun.add(id(course))
+            begun[id(course)] = course
             course._open(CLOSES)
             return
         opening(course, token)

@@ -29,23 +29,37 @@ LEAST = 1e-3
 class Seen:
     """A text, and how much attention lies on each part of it."""
 
-    def __init__(self, text: str, spans: Sequence[Span], attention: Sequence[float]) -> None:
-        """``spans``: the characters that each token which the model reads stands for, and
-        ``attention`` on it; of tokens that are more than spans, or stand for nothing, none counts.
+    def __init__(
+        self,
+        text: str,
+        ends: Sequence[int],
+        spans: Sequence[Span],
+        attention: Sequence[float],
+    ) -> None:
+        """``ends``: where sentences of ``text`` end, in order. ``spans``: the characters that each
+        token which the model reads stands for, and ``attention`` on it; of tokens that are more
+        than spans, or stand for nothing, none counts.
         """
-        self._text = _small(text)
+        self._text, self._stops = _small(text), [*ends, len(text)]
         stands = [(*span, on) for span, on in zip(spans, attention, strict=False)]
         stands = [each for each in stands if each[0] < each[1]]
         self._firsts = [first for first, _, _ in stands]
         self._ends = [end for _, end, _ in stands]
         self._sums = [0.0, *accumulate(on for _, _, on in stands)]
 
-    def on(self, quote: str) -> float:
-        """The attention on ``quote``, 0 to 1: where it stands in several places, the most."""
+    def on(self, quote: str, whole: bool = True) -> float:
+        """The attention on ``quote``, 0 to 1: where it stands in several places, the most.
+
+        Of what is not ``whole``, that from its beginning to the end of its sentence: so much is on
+        what it may become, at the most. It begins where a word does.
+        """
         wanted, most = _small(quote), 0.0
         at = self._text.find(wanted) if wanted else -1
         while at >= 0:
-            most = max(most, self._between(at, at + len(wanted)))
+            if not self._text[at - 1 : at].isalnum():
+                end = at + len(wanted)
+                end = end if whole else self._stops[bisect_left(self._stops, end)]
+                most = max(most, self._between(at, end))
             at = self._text.find(wanted, at + 1)
         return most
 
@@ -54,9 +68,9 @@ class Seen:
         low, high = bisect_right(self._ends, first), bisect_left(self._firsts, end)
         return self._sums[max(low, high)] - self._sums[low]
 
-    def evidence(self, quote: str) -> float:
-        """What speaks for ``quote``, for :data:`weighing.Evidence`."""
-        return WEIGHT * min(0.0, math.log(self.on(quote) + LEAST))
+    def evidence(self, quote: str, whole: bool = True) -> float:
+        """What speaks for ``quote``, as ``weighing.Evidence`` has it."""
+        return WEIGHT * min(0.0, math.log(self.on(quote, whole) + LEAST))
 
 
 def _small(text: str) -> str:

@@ -18,6 +18,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from vist2_memory.engine.closing import allowed
 from vist2_memory.engine.looking import Seen, Span
 from vist2_memory.engine.steering import Course, Pick
 from vist2_memory.engine.tokens import Vocabulary
-from vist2_memory.engine.weighing import Begin, Branches, Evidence, weigh
+from vist2_memory.engine.weighing import Begin, weigh
 from vist2_memory.text.transcript import END, MARKS, RESERVED
 from vist2_memory.types import Chunk, Context
 
@@ -38,6 +39,7 @@ _BETWEEN = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)(?<!\bMrs\.)\s+(?=[A-Z\"'(\d])|\n+"
 )
 """What is between two sentences; "Mr. Bo" is in one."""
+_MARK = re.compile(f"[{_MARKS}]")
 _MESSAGE = re.compile(f"[{''.join(MARKS.values())}]")
 _FIRST = re.compile(rf"(?:(?<=[{_MARKS}])|(?<=:\s))(?!I\b)[^\W\d_]")
 """The first letter of a sentence, also behind a colon; "I" is never small."""
@@ -172,21 +174,20 @@ class Quoting:
         if not opened or self._quote is None or self._decided or self._within or self._places < 2:
             return
         branches = begin()
-        evidence = self._evidence(branches)
-        found = weigh(self._quote, self._vocabulary, logits, branches, self._places, room, evidence)
-        self._decided.extend(found)
-
-    def _evidence(self, branches: Branches) -> Evidence | None:
-        """What speaks for a quote: that the model looks where it stands."""
+        given = self._quote, self._vocabulary, logits, branches, self._places, room
         looked = None if self._spans is None else branches.look(self._last)
         if looked is None or self._spans is None:
-            return None
-        text, vocabulary = self._quotable.text, self._vocabulary
-        seen = Seen(text, self._spans(), looked.tolist())
-        closes = len(self._closes.encode())
-        return lambda ids: seen.evidence(
-            vocabulary.bytes_of(ids)[:-closes].decode(errors="replace")
-        )
+            found = weigh(*given)
+        else:
+            text = self._quotable.text
+            seen = Seen(text, _sentence_ends(text), self._spans(), looked.tolist())
+            found = weigh(*given, evidence=partial(self._evidence, seen))
+        self._decided.extend(found)
+
+    def _evidence(self, seen: Seen, said: bytes, whole: bool) -> float:
+        """What speaks for a quote: that the model looks where it stands."""
+        text = said.decode(errors="ignore")
+        return seen.evidence(text.removesuffix(self._closes), whole)
 
     def _pick(self, pick: Pick, flags: npt.NDArray[np.bool_]) -> int:
         if self._quote is None:
@@ -220,6 +221,13 @@ class Quoting:
             quote = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
             self._quote = None if quote.is_error() else quote
             self._opened = self._quote is not None
+
+
+def _sentence_ends(text: str) -> list[int]:
+    """Where a quote of ``text`` ends at the latest, in order."""
+    ends = [found.start() for found in _BETWEEN.finditer(text)]
+    ends += [found.start() for found in _MARK.finditer(text)]
+    return sorted(ends)
 
 
 def quote_grammar(text: str, question: str, closes: str) -> str:

@@ -10,7 +10,7 @@ next; what reads them is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,6 +22,9 @@ from vist2_memory.engine.tokens import Vocabulary
 
 PLACES = 4
 """Ways that are followed at once, unless said otherwise."""
+TRIED = 4
+"""Where something speaks for quotes beside their words, so many times as many of the likeliest next
+words of each way are looked at."""
 ROOT = -1
 """The node that stands for all that was read before."""
 
@@ -43,8 +46,21 @@ class Branches(Protocol):
         """
 
 
-Evidence = Callable[[Sequence[int]], float]
-"""What speaks for a whole quote beside its words: 0, or less the less there is."""
+class Evidence(Protocol):
+    """What speaks for a quote beside its words."""
+
+    def __call__(self, said: bytes, whole: bool) -> float:
+        """0, or less the less there is; of what is not ``whole``, the most that its end may have.
+
+        ``said``: of a whole one, with what closes it.
+        """
+
+
+def _nothing(said: bytes, whole: bool) -> float:
+    """Nothing speaks for one quote more than for another."""
+    return 0.0
+
+
 Begin = Callable[[], Branches]
 """Makes branches of what has been read."""
 
@@ -60,13 +76,27 @@ class _Way:
     score: float = 0.0
     """The logarithm of how likely ``ids`` are."""
     node: int = ROOT
+    said: bytes = b""
+    """What ``ids`` spell."""
     evidence: float = 0.0
-    """What is added for a whole one."""
+    """What else speaks for it."""
 
     @property
     def worth(self) -> float:
         """How good it is; of one that is not whole, how good it can be at the most."""
         return self.score + self.evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A way, and a token that it may go on with; None for a way that is whole."""
+
+    way: _Way
+    token: int | None
+    said: bytes
+    """What it spells then."""
+    worth: float
+    """How good it can be then at the most."""
 
 
 def weigh(
@@ -76,22 +106,22 @@ def weigh(
     branches: Branches,
     places: int,
     room: int,
-    evidence: Evidence | None = None,
+    evidence: Evidence = _nothing,
 ) -> list[int]:
     """The tokens of the best quote that was found, of at most ``room``; none if none was.
 
     ``quote``: where a quote has opened, not changed here. ``logits``: of its first token, shape
-    (vocabulary,). ``places``: how many ways are followed at once. ``evidence`` is added to the
-    score of those that are whole.
+    (vocabulary,). ``places``: how many ways are followed at once. ``evidence``: what is added to
+    the logarithm of how likely a quote is.
     """
     special = torch.tensor(sorted(vocabulary.special))
     ways = [_Way(quote, logits)]
+    tried = places if evidence is _nothing else TRIED * places
     while _may_be_beaten(_best(ways, room), ways, room):
-        steps = [step for way in ways for step in _steps(way, vocabulary, special, places)]
-        steps = _distinct(steps, vocabulary)[:places]
-        ways = [way for _, way, token in steps if token is None]
-        grown = _grown([(score, way, t) for score, way, t in steps if t is not None], branches)
-        ways += [_judged(way, evidence) for way in grown]
+        steps = [step for way in ways for step in _steps(way, vocabulary, special, tried, evidence)]
+        steps = _distinct(steps)[:places]
+        ways = [step.way for step in steps if step.token is None]
+        ways += _grown([s for s in steps if s.token is not None], branches, vocabulary, evidence)
     best = _best(ways, room)
     return [] if best is None else list(best.ids)
 
@@ -108,57 +138,62 @@ def _may_be_beaten(best: _Way | None, ways: Sequence[_Way], room: int) -> bool:
     return any(w.logits is not None and w.worth > least and len(w.ids) < room for w in ways)
 
 
-def _judged(way: _Way, evidence: Evidence | None) -> _Way:
-    """``way``, with what speaks for it if it is whole."""
-    if evidence is None or way.logits is not None:
-        return way
-    return replace(way, evidence=evidence(way.ids))
-
-
 def _steps(
-    way: _Way, vocabulary: Vocabulary, special: Tensor, most: int
-) -> list[tuple[float, _Way, int | None]]:
-    """The likeliest next tokens of ``way``, each with the score after it; None if it is whole."""
+    way: _Way, vocabulary: Vocabulary, special: Tensor, most: int, evidence: Evidence
+) -> list[_Step]:
+    """The likeliest next tokens of ``way``; itself if it is whole."""
     if way.logits is None:
-        return [(way.score, way, None)]
+        return [_Step(way, None, way.said, way.worth)]
     size = len(vocabulary)
     may_come = torch.from_numpy(allowed(way.quote, size).copy())
     may_come[special] = False
     scores = way.logits.log_softmax(-1)[:size].cpu().masked_fill(~may_come, -torch.inf)
     best = scores.topk(min(most, int(may_come.sum())))
-    told = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    return [(way.score + score, way, token) for score, token in told]
+    steps = []
+    for score, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        said = way.said + vocabulary.tokens[token]
+        steps.append(_Step(way, token, said, way.score + score + evidence(said, False)))
+    return steps
 
 
-def _distinct(
-    steps: Sequence[tuple[float, _Way, int | None]], vocabulary: Vocabulary
-) -> list[tuple[float, _Way, int | None]]:
-    """Those of the highest scores first; of several that spell the same text, the first alone."""
-    best: dict[tuple[bytes, bool], tuple[float, _Way, int | None]] = {}
-    for step in sorted(steps, key=lambda step: -step[0]):
-        _, way, token = step
-        ids = way.ids if token is None else (*way.ids, token)
-        best.setdefault((vocabulary.bytes_of(ids), token is None), step)
+def _distinct(steps: Sequence[_Step]) -> list[_Step]:
+    """The best first; of several that spell the same text, the first alone."""
+    best: dict[tuple[bytes, bool], _Step] = {}
+    for step in sorted(steps, key=lambda step: -step.worth):
+        best.setdefault((step.said, step.token is None), step)
     return list(best.values())
 
 
-def _grown(steps: Sequence[tuple[float, _Way, int]], branches: Branches) -> list[_Way]:
+def _grown(
+    steps: Sequence[_Step], branches: Branches, vocabulary: Vocabulary, evidence: Evidence
+) -> list[_Way]:
     """Each way after its token, and after all that can only follow."""
-    quotes, chains = [], []
-    for _, way, token in steps:
-        quote = way.quote.deep_copy()
-        quote.consume_token(token)
+    quotes: list[LLMatcher] = []
+    chains: list[list[int]] = []
+    for step in steps:
+        assert step.token is not None
+        quote = step.way.quote.deep_copy()
+        quote.consume_token(step.token)
         forced = [] if quote.is_stopped() else quote.compute_ff_tokens()
         quote.consume_tokens(forced)
         quotes.append(quote)
-        chains.append((token, *forced))
-    read = branches.grow([(way.node, c) for (_, way, _), c in zip(steps, chains, strict=True)])
+        chains.append([step.token, *forced])
+    read = branches.grow([(s.way.node, chain) for s, chain in zip(steps, chains, strict=True)])
     grown = []
-    for (score, way, _), quote, chain, (node, logits) in zip(
-        steps, quotes, chains, read, strict=True
-    ):
-        followed = torch.tensor(chain[1:], device=logits.device)
+    for step, quote, chain, (node, logits) in zip(steps, quotes, chains, read, strict=True):
+        way, followed = step.way, torch.tensor(chain[1:], device=logits.device)
+        first = way.logits.log_softmax(-1)[chain[0]].item() if way.logits is not None else 0.0
         likely = logits[:-1].log_softmax(-1).gather(1, followed[:, None]).sum().item()
-        after = None if quote.is_stopped() else logits[-1]
-        grown.append(_Way(quote, after, way.ids + chain, score + likely, node))
+        whole, said = quote.is_stopped(), way.said + vocabulary.bytes_of(chain)
+        grown.append(
+            _Way(
+                quote,
+                None if whole else logits[-1],
+                (*way.ids, *chain),
+                way.score + first + likely,
+                node,
+                said,
+                evidence(said, whole),
+            )
+        )
     return grown

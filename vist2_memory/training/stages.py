@@ -203,7 +203,7 @@ _REACH = {"recall": 0.42, "recall_dialogues": 0.24, "recall_text": 0.03, "topics
           "recall_dialogues_text": 0.03, "calls": 0.06, "read": 0.08, "recite": 0.08}  # fmt: skip
 _ALL_RATIOS = {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}
 """The geometries of the preset nano, for about 2, 4, 6, 8 and 10 text tokens a visual token."""
-_TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.3,
+_TALK = {"read": 0.1, "ocr": 0.1, "recite": 0.1, "continue": 0.15, "recall": 0.28, "topics": 0.02,
          "recall_text": 0.1, "recall_dialogues": 0.12, "recall_dialogues_text": 0.03}  # fmt: skip
 _MIX = {"read": 0.15, "recite": 0.2, "continue": 0.35, "recall_plain": 0.15, "recall": 0.15}
 
@@ -245,10 +245,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
               1.5e-3, decay=0, warmup=1, glyph_weight=0.3, tokens=32_768, growth=0.5,
               first_tasks={"continue": 0.3, "recite": 0.4, "ocr": 0.2, "read": 0.1}),
         Stage("instruct", _TALK, 800, (1, 64), 1e-3, decay=0, warmup=1, glyph_weight=0.3,
-              tokens=32_768, growth=0.5, rates=_SETTLED,
+              find_weight=0.3, tokens=32_768, growth=0.5, rates=_SETTLED,
               first_tasks={"recall_plain": 0.4, "recite": 0.3, "ocr": 0.2, "read": 0.1}),
         Stage("extend", _TALK, 150, (1, 256), 7e-4, decay=1, warmup=1, glyph_weight=0.3,
-              tokens=32_768, rates=_SETTLED),
+              find_weight=0.3, tokens=32_768, rates=_SETTLED),
     ),
     "comparison": (
         Stage("read", {"read": 1}, 900, (1, 1), 2e-3, decay=0.3, glyph_weight=1.0),
