@@ -5,7 +5,8 @@
 Writes benchmarks/results/exact_quotes.json: how long it takes to make the automaton of all places
 of a text, and a mask of it; and for questions on held-out conversations, each asked in every way in
 turn, the share of right answers, and the times of whole answers as ratios to those whose quotes are
-free (also for a token, since lengths may differ). ``one``, ``four``, ``eight``: places weighed.
+free (also for a token, since lengths may differ). ``one``, ``four``, ``eight``: places weighed;
+``four_by_words``: without regard to where the model looks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ OUT = Path(__file__).parent / "results" / "exact_quotes.json"
 SEED = 12345
 CHARACTERS = (2_000, 20_000, 80_000)
 REPEATS = 5
-PLACES = {"free": 0, "one": 1, "four": 4, "eight": 8}
+PLACES = {"free": 0, "one": 1, "four_by_words": 4, "four": 4, "eight": 8}
 
 
 def places(engine: TorchEngine) -> list[dict[str, float]]:
@@ -70,7 +71,7 @@ def places(engine: TorchEngine) -> list[dict[str, float]]:
 def answers(engine: TorchEngine, conversations: int, history: int) -> dict[str, Any]:
     """Right answers, and ratios of the times of answers, by the places that are weighed."""
     rng, draw = random.Random(SEED), source("synthetic", None)
-    engines = {way: _weighing(engine, places) for way, places in PLACES.items()}
+    engines = {way: _weighing(engine, way) for way in PLACES}
     right, tokens, times = ({way: 0.0 for way in PLACES} for _ in range(3))
     asked = 0
     for _ in range(conversations):
@@ -98,10 +99,13 @@ def answers(engine: TorchEngine, conversations: int, history: int) -> dict[str, 
     }
 
 
-def _weighing(engine: TorchEngine, places: int) -> TorchEngine:
-    """Another engine of the same weights."""
-    options = EngineOptions(places=max(1, places))
-    return TorchEngine(find_model(engine.spec.model), device="cpu", options=options)
+def _weighing(engine: TorchEngine, way: str) -> TorchEngine:
+    """Another engine of the same weights, which weighs quotes in this ``way``."""
+    options = EngineOptions(places=max(1, PLACES[way]))
+    other = TorchEngine(find_model(engine.spec.model), device="cpu", options=options)
+    if way == "four_by_words":
+        other.encoder.finder = None
+    return other
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ _TINY: dict[str, Any] = {
     },
     "chunk_tokens": 64,
     "keep_recent_chunks": 1,
-    "max_visual_tokens": 1024,
+    "max_visual_tokens": 4096,
     "visual_token_id": RESERVED.index(VISUAL),
 }
 
