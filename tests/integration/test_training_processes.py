@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def test_a_run_killed_in_every_stage_ends_with_the_weights_and_log_of_an_unbroke
         assert weights.read_bytes() == broken_weights.read_bytes(), weights.name
     assert _rows(tmp_path / "whole") == _rows(tmp_path / "broken")
     assert len(_rows(tmp_path / "whole")) == 5, "a line for each task at the end of a stage"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Also those that wait for room to hand over a step, which nobody takes any more."""
+    start("orphaned", tmp_path)  # ends when no worker holds its output open
+    workers = json.loads((tmp_path / "workers.json").read_text())
+    assert len(workers) == 2
+    for worker in workers:
+        status = Path(f"/proc/{worker}/status")
+        assert not status.exists() or "\tZ" in status.read_text()
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

@@ -7,10 +7,12 @@ survive a fork.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +29,7 @@ from vist2_memory.cli import app
 from vist2_memory.errors import InvalidInputError
 from vist2_memory.training.checkpoints import load_state
 from vist2_memory.training.devices import Execution
-from vist2_memory.training.drawing import Drawn
+from vist2_memory.training.drawing import Drawer, Drawn
 from vist2_memory.training.export import save_checkpoint
 from vist2_memory.training.shards import join
 from vist2_memory.training.stages import RECIPES, Stage
@@ -246,6 +248,25 @@ def ranks(folder: Path) -> None:
     in_two(lambda: rank(folder))
 
 
+LARGE = Stage("large", {"read": 1}, 50, (1, 1), 1e-3, tokens=6000)
+"""Its steps are larger than what a pipe holds."""
+
+
+def orphaned(folder: Path) -> None:
+    """Kill a process whose workers draw ahead, and wait for these to end; their ids in a file."""
+
+    def draw() -> None:
+        student = Student(small_model(), small_tokenizer())
+        ahead = Drawer(student, [small_materials()], 4096, workers=2).steps(LARGE, 0)
+        next(ahead)
+        time.sleep(1)  # they wait to hand over the next ones
+        workers = [child.pid for child in multiprocessing.active_children()]
+        (folder / "workers.json").write_text(json.dumps(workers))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert end_of(fork(draw)) == -signal.SIGKILL
+
+
 def sharded(folder: Path, precision: str) -> None:
     """Two processes that train whole models, and the same in shards."""
     in_two(lambda: whole_and_sharded(folder, precision))
@@ -253,4 +274,10 @@ def sharded(folder: Path, precision: str) -> None:
 
 if __name__ == "__main__":
     what, folder, *others = sys.argv[1:]
-    {"killed": killed, "ranks": ranks, "sharded": sharded}[what](Path(folder), *others)
+    modes: dict[str, Callable[..., None]] = {
+        "killed": killed,
+        "ranks": ranks,
+        "sharded": sharded,
+        "orphaned": orphaned,
+    }
+    modes[what](Path(folder), *others)

@@ -7,11 +7,14 @@ and a run goes on exactly. Knows nothing of weights and devices.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import pickle
 import random
+import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +29,8 @@ from vist2_memory.training.stages import Stage
 from vist2_memory.training.student import Student
 from vist2_memory.training.tasks import TASKS
 
+_PARENT_DEATH_SIGNAL = 1
+"""``PR_SET_PDEATHSIG`` of Linux' ``prctl``."""
 Drawn = dict[str, list[Batch]]
 """The micro-batches of a step, by task."""
 
@@ -78,6 +83,7 @@ class Drawer:
             num_workers=self._workers,
             multiprocessing_context="fork",
             generator=torch.Generator(),  # the loader takes none of the run's random numbers
+            worker_init_fn=partial(_end_with, os.getpid()),
         )
         return map(pickle.loads, loader)
 
@@ -143,6 +149,19 @@ class Drawer:
         for own, place in zip(self._materials, state["prose"], strict=False):
             own.prose.check(place)
         self._seed, self._places = state["seed"], list(state["prose"])
+
+
+def _end_with(parent: int, worker: int) -> None:
+    """Let this process be killed when ``parent`` ends, however that is, where Linux can do so.
+
+    A worker whose parent was killed waits for ever to hand over a step that no pipe has room for.
+    """
+    try:
+        ctypes.CDLL("libc.so.6").prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
 
 
 class _Share(IterableDataset[bytes]):
