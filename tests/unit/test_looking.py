@@ -14,9 +14,15 @@ import torch
 from torch import Tensor
 
 from tests.support.checkpoints import save_small, small_config
-from tests.support.grammars import small_vocabulary
-from tests.support.tokenizers import small_tokenizer
-from tests.unit.test_weighing import CLOSES, OPENS, Liking, decided
+from tests.support.weighing import (
+    CLOSES,
+    OPENS,
+    TOKENIZER,
+    VOCABULARY,
+    Liking,
+    decided,
+    open_at_once,
+)
 from vist2_memory.engine.catalog import find_model
 from vist2_memory.engine.kv import KVCache
 from vist2_memory.engine.looking import LEAST, WEIGHT, Seen
@@ -32,7 +38,6 @@ from vist2_memory.text.transcript import write
 from vist2_memory.training.stages import RECIPES
 from vist2_memory.types import Chunk, Context, Finished, GenerationParams
 
-TOKENIZER = small_tokenizer()
 FINDER = {"layer": 1, "first": 2, "end": 4}
 QUESTION = write([("user", "Where is Ben?"), ("assistant", "")])
 
@@ -201,7 +206,7 @@ class Looking(Liking):
 def opened(places: int = 4, looks: bool = True) -> Quoting:
     spans = [(i, i + 1) for i in range(len(TEXT))]
     course = Quoting(
-        small_vocabulary(),
+        VOCABULARY,
         [(OPENS, CLOSES)],
         Quotable((), TEXT),
         places=places,
@@ -241,17 +246,8 @@ def ask(engine: TorchEngine) -> tuple[Context, GenerationParams]:
 
 def quoting(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Have every answer open a quote with its first token; what is looked at then."""
-    taken, looks = Quoting._take, list[Tensor]()
-    begun: dict[int, Quoting] = {}  # held, so that none gets the number of another
-
-    def take(course: Quoting, token: int) -> None:
-        if id(course) in begun:
-            return taken(course, token)
-        begun[id(course)] = course
-        course._last = token
-        course._open(CLOSES)
-        return None
-
+    open_at_once(monkeypatch)
+    looks: list[Tensor] = []
     look = Tree.look
 
     def noted(tree: Tree, token: int) -> Tensor | None:
@@ -259,7 +255,6 @@ def quoting(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         looks.extend([] if looked is None else [looked])
         return looked
 
-    monkeypatch.setattr(Quoting, "_take", take)
     monkeypatch.setattr(Tree, "look", noted)
     return looks
 

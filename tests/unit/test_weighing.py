@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,15 @@ import torch
 from torch import Tensor
 
 from tests.support.checkpoints import save_small, small_config
-from tests.support.grammars import small_vocabulary
-from tests.support.tokenizers import small_tokenizer
+from tests.support.weighing import (
+    CLOSES,
+    OPENS,
+    TOKENIZER,
+    VOCABULARY,
+    Liking,
+    decided,
+    open_at_once,
+)
 from vist2_memory.engine.options import EngineOptions
 from vist2_memory.engine.quotes import Quotable, Quoting
 from vist2_memory.engine.torch import TorchDecoder, TorchEngine
@@ -26,54 +32,8 @@ from vist2_memory.text.transcript import write
 from vist2_memory.training.synthetic.quoting import QUOTES
 from vist2_memory.types import Context, Finished, GenerationParams
 
-OPENS, CLOSES = 'You said: "', '."'
 SIBLINGS = write([("user", "My sister sings. My brother has a home. My brother is in Oslo.")])
 SAID = write([("user", "My niece Ulla pays 4045 euros. The train leaves at 9:40, Ulla said.")])
-TOKENIZER, VOCABULARY = small_tokenizer(), small_vocabulary()
-
-
-class Liking:
-    """Branches of a model that likes to say certain words, and all else alike or by chance."""
-
-    def __init__(self, likes: Mapping[str, float] | None = None, seed: int | None = None) -> None:
-        """``likes``: the logit of each token on the way through a text; ``seed`` draws others."""
-        self._likes, self._others = likes or {}, torch.zeros(len(VOCABULARY))
-        if seed is not None:
-            generator = torch.Generator().manual_seed(seed)
-            self._others = torch.randn(len(VOCABULARY), generator=generator)
-        self.reads: list[list[list[int]]] = []
-        self.read_after: list[list[bytes]] = []
-        self._ways: list[list[int]] = []
-
-    def after(self, ids: Sequence[int]) -> Tensor:
-        said, logits = VOCABULARY.bytes_of(ids), self._others.clone()
-        for text, logit in self._likes.items():
-            data = text.encode()
-            if data.startswith(said) and data != said:
-                for token, own in enumerate(VOCABULARY.tokens):
-                    if own and data.startswith(said + own):
-                        logits[token] = max(logits[token].item(), logit)
-        return logits
-
-    @property
-    def first(self) -> Tensor:
-        return self.after(())
-
-    def look(self, token: int) -> Tensor | None:
-        return None
-
-    def grow(self, ways: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Tensor]]:
-        grown: list[tuple[int, Tensor]] = []
-        begun: list[bytes] = []
-        self.read_after.append(begun)
-        for node, ids in ways:
-            before = [] if node == ROOT else self._ways[node]
-            begun.append(VOCABULARY.bytes_of([*before, ids[0]]))
-            self._ways.append([*before, *ids])
-            told = [self.after([*before, *ids[: i + 1]]) for i in range(len(ids))]
-            grown.append((len(self._ways) - 1, torch.stack(told)))
-        self.reads.append([list(ids) for _, ids in ways])
-        return grown
 
 
 def opened(places: int, text: str = SAID) -> Quoting:
@@ -83,13 +43,6 @@ def opened(places: int, text: str = SAID) -> Quoting:
     for token in TOKENIZER.encode(OPENS):
         course.next(lambda _, token=token: token, 99)  # type: ignore[misc]
     return course
-
-
-def decided(course: Quoting, room: int = 99) -> str:
-    ids = []
-    while course.decided:
-        ids.append(course.next(lambda _: pytest.fail("it was decided"), room))
-    return b"".join(map(TOKENIZER.bytes_of, ids)).decode()
 
 
 def test_the_likeliest_whole_quote_is_said_and_not_the_likeliest_word() -> None:
@@ -210,24 +163,13 @@ def asking(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> tuple[Contex
     """A context whose answer opens a quote at once, and how many places each search had."""
     chunks = list(engine.chunker.cut(SAID * 3))
     tail = write([("user", "Who sings?"), ("assistant", "")]) + OPENS
-    opening = Quoting._take
-    begun: dict[int, Quoting] = {}  # held, so that none gets the number of another
-
-    def take(course: Quoting, token: int) -> None:
-        """Any first token of an answer opens a quote."""
-        if id(course) not in begun:
-            begun[id(course)] = course
-            course._open(CLOSES)
-            return
-        opening(course, token)
-
+    open_at_once(monkeypatch)
     searched: list[int] = []
 
     def noted(*given: Any) -> list[int]:
         searched.append(given[4])
         return weigh(*given)
 
-    monkeypatch.setattr(Quoting, "_take", take)
     monkeypatch.setattr("vist2_memory.engine.quotes.weigh", noted)
     return Context("", tuple(engine.encode(chunks)), tail, tuple(chunks)), searched
 

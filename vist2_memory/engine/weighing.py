@@ -95,6 +95,8 @@ class _Step:
     token: int | None
     said: bytes
     """What it spells then."""
+    score: float
+    """The logarithm of how likely that is."""
     worth: float
     """How good it can be then at the most."""
 
@@ -143,7 +145,7 @@ def _steps(
 ) -> list[_Step]:
     """The likeliest next tokens of ``way``; itself if it is whole."""
     if way.logits is None:
-        return [_Step(way, None, way.said, way.worth)]
+        return [_Step(way, None, way.said, way.score, way.worth)]
     size = len(vocabulary)
     may_come = torch.from_numpy(allowed(way.quote, size).copy())
     may_come[special] = False
@@ -152,7 +154,8 @@ def _steps(
     steps = []
     for score, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         said = way.said + vocabulary.tokens[token]
-        steps.append(_Step(way, token, said, way.score + score + evidence(said, False)))
+        likely = way.score + score
+        steps.append(_Step(way, token, said, likely, likely + evidence(said, False)))
     return steps
 
 
@@ -182,7 +185,6 @@ def _grown(
     grown = []
     for step, quote, chain, (node, logits) in zip(steps, quotes, chains, read, strict=True):
         way, followed = step.way, torch.tensor(chain[1:], device=logits.device)
-        first = way.logits.log_softmax(-1)[chain[0]].item() if way.logits is not None else 0.0
         likely = logits[:-1].log_softmax(-1).gather(1, followed[:, None]).sum().item()
         whole, said = quote.is_stopped(), way.said + vocabulary.bytes_of(chain)
         grown.append(
@@ -190,7 +192,7 @@ def _grown(
                 quote,
                 None if whole else logits[-1],
                 (*way.ids, *chain),
-                way.score + first + likely,
+                step.score + likely,
                 node,
                 said,
                 evidence(said, whole),
